@@ -1,0 +1,64 @@
+//! Makes an event durable: in JetStream if it can, in the spool if it must, and says which.
+
+use super::Timeline;
+use crate::event::Event;
+use crate::publish::{Publisher, Stored};
+use crate::refusal::Refusal;
+use crate::spool::Spool;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+
+/// How long JetStream may take before the spool takes over. Long for an acknowledgement even on a slow disk, short
+/// enough to leave time for the spool.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Where an event is safe.
+#[derive(Debug)]
+pub(super) enum Kept {
+    /// In the stream.
+    Stored(Stored),
+    /// On this machine's disk.
+    Spooled,
+}
+
+#[derive(Debug)]
+pub(super) struct Store {
+    pub(super) publisher: Arc<Publisher>,
+    pub(super) spool: Spool,
+}
+
+impl Store {
+    /// Whether an event could be taken right now.
+    pub(super) fn is_ready(&self) -> bool {
+        self.publisher.is_connected() || !self.spool.is_full()
+    }
+
+    pub(super) async fn keep(&self, event: &Event, timeline: Timeline) -> Result<Kept, Refusal> {
+        // While the spool holds anything, later events queue up behind it: otherwise they would overtake.
+        if !self.spool.levels().is_open() {
+            match self.publish(event, timeline).await {
+                Some(stored) => return Ok(Kept::Stored(stored)),
+                None => self.spool.open_for_events(),
+            }
+        }
+        match timeout_at(timeline.spooled, self.spool.append(event)).await {
+            Ok(Ok(())) => return Ok(Kept::Spooled),
+            Ok(Err(error)) => tracing::warn!(delivery = %event.delivery, %error, "the spool did not take an event"),
+            Err(_) => tracing::warn!(delivery = %event.delivery, "the spool did not take an event in time"),
+        }
+        // Out of order is better than not at all.
+        self.publish(event, timeline).await.map(Kept::Stored).ok_or(Refusal::NotStored)
+    }
+
+    async fn publish(&self, event: &Event, timeline: Timeline) -> Option<Stored> {
+        let deadline = timeline.acknowledged.min(Instant::now() + PATIENCE);
+        match self.publisher.publish(event, deadline).await {
+            Ok(stored) => Some(stored),
+            Err(reason) => {
+                tracing::debug!(delivery = %event.delivery, %reason, "JetStream did not take an event");
+                None
+            }
+        }
+    }
+}
