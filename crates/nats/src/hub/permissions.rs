@@ -1,0 +1,31 @@
+//! What the hub's users may do.
+
+use crate::jwt::{Access, Permissions};
+
+/// The stream of GitHub's events.
+pub const EVENT_STREAM: &str = "GITHUB";
+/// The subjects of GitHub's events.
+pub const EVENT_SUBJECTS: &str = "github.>";
+/// The object bucket for events that are too large for a message.
+pub const PAYLOAD_BUCKET: &str = "GITHUB_PAYLOADS";
+
+/// The webhook receiver: it adds events and payloads and can look whether a payload is there. It can neither read
+/// events, nor change, purge or delete anything, nor see what others do. Because it cannot purge, it cannot replace a
+/// payload either: one that is there must be left as it is.
+#[must_use]
+pub fn receiver(stream: &str, bucket: &str) -> Permissions {
+    let chunks = format!("$O.{bucket}.C.*");
+    let entries = format!("$O.{bucket}.M.*");
+    let bucket = format!("OBJ_{bucket}");
+    let publish = Access::only([
+        EVENT_SUBJECTS,
+        &chunks,
+        &entries,
+        "$JS.API.INFO",
+        "$JS.API.STREAM.NAMES",
+        &format!("$JS.API.STREAM.INFO.{stream}"),
+        &format!("$JS.API.STREAM.INFO.{bucket}"),
+        &format!("$JS.API.DIRECT.GET.{bucket}.{entries}"),
+    ]);
+    Permissions { publish, subscribe: Access::only(["_INBOX.>"]) }
+}

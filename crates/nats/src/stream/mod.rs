@@ -1,0 +1,125 @@
+//! Streams and buckets: made if absent, updated in place if they differ, left alone if they do not, never deleted.
+//!
+//! What to do is decided by pure functions over the server's own JSON ([`decide`]). The JSON, and not a typed
+//! configuration, because an update must send back every field it does not change, also those of a newer server
+//! that no client library knows yet. All decisions are made before the first change, so that a refusal leaves everything
+//! as it was, and what the server answers is compared with what was wanted.
+
+mod decide;
+mod spec;
+#[cfg(test)]
+mod tests;
+
+use async_nats::Client;
+use async_nats::jetstream::{self, Context};
+use serde_json::{Value, json};
+
+use crate::Error;
+pub use decide::{Decision, FieldChange, Found, Refusal, decide};
+pub use spec::{
+    Compression, Discard, KvBucketSpec, ObjectBucketSpec, Retention, Spec, Storage, StreamSpec, Wanted,
+};
+
+/// The metadata key that names the fleet which manages a stream.
+pub const FLEET_TAG: &str = "windlass.fleet";
+
+const STREAM_NOT_FOUND: u64 = 10_059;
+
+/// Something that [`ensure`] did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// What it was done to, such as `stream GITHUB`.
+    pub resource: String,
+    /// What was done.
+    pub action: Action,
+}
+
+/// What was done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// It is new.
+    Created,
+    /// These fields changed.
+    Updated(Vec<FieldChange>),
+}
+
+impl std::fmt::Display for Change {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.action {
+            Action::Created => write!(formatter, "{} created", self.resource),
+            Action::Updated(fields) => {
+                let fields: Vec<String> = fields.iter().map(ToString::to_string).collect();
+                write!(formatter, "{} updated: {}", self.resource, fields.join(", "))
+            }
+        }
+    }
+}
+
+/// Makes the account's streams and buckets what `specs` say, on behalf of `fleet`. Answers what changed: nothing, the
+/// second time.
+///
+/// # Errors
+/// When a spec contradicts itself, a change would lose messages or belongs to another fleet, or the server refuses.
+pub async fn ensure(client: &Client, fleet: &str, specs: &[Spec]) -> Result<Vec<Change>, Error> {
+    let context = jetstream::new(client.clone());
+    let wanted = specs.iter().map(|spec| spec.wanted(fleet)).collect::<Result<Vec<_>, _>>()?;
+    let mut steps = Vec::new();
+    for wanted in &wanted {
+        let found = find(&context, wanted).await?;
+        match decide(wanted, found.as_ref()) {
+            Decision::Unchanged => {}
+            Decision::Create(config) => steps.push((wanted, "CREATE", config, Action::Created)),
+            Decision::Update { config, fields } => {
+                steps.push((wanted, "UPDATE", config, Action::Updated(fields)));
+            }
+            Decision::Refuse(refusal) => return Err(refusal.into_error(&wanted.resource)),
+        }
+    }
+    let mut changes = Vec::with_capacity(steps.len());
+    for (wanted, verb, config, action) in steps {
+        apply(&context, wanted, verb, &config).await?;
+        tracing::info!(resource = %wanted.resource, verb, "JetStream changed");
+        changes.push(Change { resource: wanted.resource.clone(), action });
+    }
+    Ok(changes)
+}
+
+async fn find(context: &Context, wanted: &Wanted) -> Result<Option<Found>, Error> {
+    let what = format!("look at {}", wanted.resource);
+    let subject = format!("STREAM.INFO.{}", wanted.stream);
+    match request(context, &what, subject, &json!({})).await {
+        Ok(answer) => {
+            let unreadable = |reason| Error::JetStream { what, reason, code: None };
+            Found::parse(answer).map(Some).map_err(unreadable)
+        }
+        Err(Error::JetStream { code: Some(STREAM_NOT_FOUND), .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+async fn apply(context: &Context, wanted: &Wanted, verb: &str, config: &Value) -> Result<(), Error> {
+    let what = format!("{} {}", verb.to_lowercase(), wanted.resource);
+    let subject = format!("STREAM.{verb}.{}", wanted.stream);
+    let answer = request(context, &what, subject, config).await?;
+    let failed = |reason| Error::JetStream { what: what.clone(), reason, code: None };
+    let found = Found::parse(answer).map_err(failed)?;
+    match decide(wanted, Some(&found)) {
+        Decision::Unchanged => Ok(()),
+        Decision::Update { fields, .. } => {
+            let fields: Vec<String> = fields.iter().map(ToString::to_string).collect();
+            Err(failed(format!("the server made something else of it: {}", fields.join(", "))))
+        }
+        Decision::Create(_) | Decision::Refuse(_) => {
+            Err(failed("the server made something else of it".to_owned()))
+        }
+    }
+}
+
+async fn request(context: &Context, what: &str, subject: String, body: &Value) -> Result<Value, Error> {
+    let failed = |reason, code| Error::JetStream { what: what.to_owned(), reason, code };
+    let answer: Value =
+        context.request(subject, body).await.map_err(|error| failed(error.to_string(), None))?;
+    let Some(error) = answer.get("error") else { return Ok(answer) };
+    let description = error["description"].as_str().unwrap_or("refused without a reason");
+    Err(failed(description.to_owned(), error["err_code"].as_u64()))
+}
