@@ -9,10 +9,11 @@ use std::process::ExitCode;
 use windlass_events::receiver::{Options, Service};
 use windlass_events::{claim_check, publish, spool};
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
-    let (Some(listen), Some(url)) = (arguments.next().and_then(|text| text.parse().ok()), arguments.next()) else {
+    let (Some(listen), Some(url)) = (arguments.next().and_then(|text| text.parse().ok()), arguments.next())
+    else {
         return ExitCode::from(3);
     };
     let options = Options {

@@ -46,7 +46,9 @@ impl Encoding {
     /// Reads a `Content-Type`; parameters such as a charset are ignored. `None` for any other type.
     pub fn parse(content_type: &str) -> Option<Self> {
         let media_type = content_type.split(';').next().unwrap_or_default().trim();
-        [Self::Json, Self::Form].into_iter().find(|encoding| media_type.eq_ignore_ascii_case(encoding.media_type()))
+        [Self::Json, Self::Form]
+            .into_iter()
+            .find(|encoding| media_type.eq_ignore_ascii_case(encoding.media_type()))
     }
 
     /// The media type, without parameters.
@@ -121,7 +123,22 @@ const fn is_path_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(
             byte,
-            b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b':' | b'@'
+            b'-' | b'.'
+                | b'_'
+                | b'~'
+                | b'!'
+                | b'$'
+                | b'&'
+                | b'\''
+                | b'('
+                | b')'
+                | b'*'
+                | b'+'
+                | b','
+                | b';'
+                | b'='
+                | b':'
+                | b'@'
         )
 }
 
@@ -144,7 +161,8 @@ mod tests {
             owner: Some("o\n".into()),
             repository: Some("r\r/x".into()),
         };
-        let delivery = Delivery { id: "id", event: "push", encoding: Encoding::Json, kept: [None; KEPT.len()] };
+        let delivery =
+            Delivery { id: "id", event: "push", encoding: Encoding::Json, kept: [None; KEPT.len()] };
         let received = Timestamp::UNIX_EPOCH;
         for (name, value) in headers(&delivery, &names, received) {
             assert!(!value.contains(['\r', '\n']), "{name}: {value}");

@@ -95,7 +95,11 @@ impl Default for Metrics {
         registry.register("nats_connected", "1 while NATS is connected", metrics.nats_connected.clone());
         registry.register("spool_events", "Events waiting in the spool", metrics.spool_events.clone());
         registry.register_with_unit("spool", "Size of the spool", Unit::Bytes, metrics.spool_bytes.clone());
-        registry.register("spool_fsyncs", "Fsyncs of the spool since the start", metrics.spool_fsyncs.clone());
+        registry.register(
+            "spool_fsyncs",
+            "Fsyncs of the spool since the start",
+            metrics.spool_fsyncs.clone(),
+        );
         metrics
     }
 }

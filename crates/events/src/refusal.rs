@@ -10,7 +10,9 @@ use serde_json::json;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Refusal {
     /// `X-GitHub-Event` is missing or not usable.
-    #[error("the header X-GitHub-Event is missing or is not a name of letters, digits, '_' and '-' (at most 64)")]
+    #[error(
+        "the header X-GitHub-Event is missing or is not a name of letters, digits, '_' and '-' (at most 64)"
+    )]
     Event,
     /// `X-GitHub-Delivery` is missing or not usable.
     #[error(
@@ -105,7 +107,9 @@ impl Refusal {
             Self::Event | Self::Delivery | Self::NotAnObject | Self::FormPayload | Self::NameTooLong => {
                 StatusCode::BAD_REQUEST
             }
-            Self::SignatureMissing | Self::SignatureMalformed | Self::SignatureMismatch => StatusCode::UNAUTHORIZED,
+            Self::SignatureMissing | Self::SignatureMalformed | Self::SignatureMismatch => {
+                StatusCode::UNAUTHORIZED
+            }
             Self::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NotStored | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
@@ -118,15 +122,23 @@ impl Refusal {
     /// What the sender can do about it.
     pub const fn help(self) -> &'static str {
         match self {
-            Self::Event | Self::Delivery => "only GitHub's webhooks, or what sends the same headers, can post here",
-            Self::SignatureMissing => "set a secret on the webhook at GitHub: without one GitHub does not sign",
-            Self::SignatureMalformed => "sign with HMAC-SHA256; the older X-Hub-Signature (SHA-1) is not accepted",
+            Self::Event | Self::Delivery => {
+                "only GitHub's webhooks, or what sends the same headers, can post here"
+            }
+            Self::SignatureMissing => {
+                "set a secret on the webhook at GitHub: without one GitHub does not sign"
+            }
+            Self::SignatureMalformed => {
+                "sign with HMAC-SHA256; the older X-Hub-Signature (SHA-1) is not accepted"
+            }
             Self::SignatureMismatch => {
                 "set the same secret on the webhook and in [github] secret; a proxy must not change the body"
             }
             Self::ContentType => "set the webhook's content type to application/json",
             Self::TooLarge => "GitHub itself drops payloads above 25 MB: check what sends this",
-            Self::NotAnObject | Self::FormPayload | Self::NameTooLong => "check what sends this: GitHub does not",
+            Self::NotAnObject | Self::FormPayload | Self::NameTooLong => {
+                "check what sends this: GitHub does not"
+            }
             Self::NotStored | Self::Overloaded => {
                 "nothing was kept; deliver it again later (GitHub lists it as failed)"
             }

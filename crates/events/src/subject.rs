@@ -20,8 +20,7 @@ pub const ABSENT: &str = "-";
 pub fn subject(prefix: &str, event: &str, names: &Names<'_>) -> Result<String, Refusal> {
     let mut subject = String::with_capacity(96);
     subject.push_str(prefix);
-    let tokens =
-        [names.owner.as_deref(), names.repository.as_deref(), Some(event), names.action.as_deref()];
+    let tokens = [names.owner.as_deref(), names.repository.as_deref(), Some(event), names.action.as_deref()];
     for token in tokens {
         subject.push('.');
         let start = subject.len();
@@ -64,9 +63,7 @@ fn push_token(out: &mut String, name: &str) {
     match name {
         "" => out.push_str(ABSENT),
         ABSENT => out.push_str("%2D"),
-        _ => push_encoded(out, name, |byte| {
-            byte <= b' ' || matches!(byte, b'.' | b'*' | b'>' | b'%' | 0x7f)
-        }),
+        _ => push_encoded(out, name, |byte| byte <= b' ' || matches!(byte, b'.' | b'*' | b'>' | b'%' | 0x7f)),
     }
 }
 

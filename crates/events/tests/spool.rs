@@ -1,5 +1,7 @@
 //! The spool on a real disk: what was acknowledged comes out once, in order, whatever happened in between.
 
+#![allow(clippy::unwrap_used)]
+
 use bytes::Bytes;
 use std::fs;
 use std::path::Path;

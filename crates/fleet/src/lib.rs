@@ -1,1 +1,133 @@
-//! fleet
+//! The fleet file: what is *wanted*.
+//!
+//! `windlass.toml` goes in, a [`Fleet`] or **every** mistake in the file comes out. The crate is pure: it opens no file,
+//! asks no clock and reads no environment, so whoever calls it decides where the text comes from and when.
+//!
+//! The way through:
+//!
+//! 1. `syntax` lets the `toml` crate parse with recovery, so that one missing quote does not hide the rest.
+//! 2. `model` holds the one definition of each table (`table!`): from it come the struct, its reader, the known keys,
+//!    the printer, the JSON Schema ([`schema`]) and the rows of `docs/fleet-file.md`.
+//! 3. `check` looks at what no single key can show: references, overlapping subjects, windows and sizes that disagree.
+//! 4. [`Mistakes`] shows all of it by file, line and column, to a person or as JSON, and never shows a secret.
+
+#[macro_use]
+mod definition;
+mod check;
+mod code;
+mod mask;
+mod mistake;
+mod model;
+mod print;
+mod reader;
+#[cfg(test)]
+mod reference;
+mod render;
+mod schema;
+mod suggest;
+mod syntax;
+mod types;
+mod value;
+
+pub use code::{CODES, title};
+pub use mistake::{Mistake, Mistakes};
+pub use model::{
+    Cluster, Compression, Discard, Fleet, Github, Identity, JetStream, PlatformName, Platforms, Ports,
+    ReceiveAt, Retention, SelfHosted, Spool, Storage, Stream,
+};
+pub use print::print;
+pub use schema::schema;
+pub use types::{
+    Bytes, EventName, FleetName, Host, Invalid, Name, Organization, Period, SecretSource, Subject, Sync,
+};
+
+use reader::Reader;
+use value::Value as _;
+
+/// A fleet file larger than this is refused unread: it is somebody's data under the wrong name.
+const LARGEST: usize = 1024 * 1024;
+
+/// Reads a fleet file. `file_name` is only for the messages.
+///
+/// # Errors
+/// Every mistake in the file, sorted by position.
+pub fn parse(source: &str, file_name: &str) -> Result<Fleet, Mistakes> {
+    if source.len() > LARGEST {
+        let remedy = "check that this is the fleet file: one is a few KiB as a rule".to_owned();
+        let problem = format!("the file has {} bytes; the most is {LARGEST}", source.len());
+        return Err(Mistakes::single(file_name, code::TOO_LARGE, problem, remedy));
+    }
+    let repaired = syntax::repair(source);
+    let (document, errors) = syntax::parse(&repaired, source);
+    let mut reader = Reader::new(source, errors);
+    let mut fleet = Fleet::read(&document, &mut reader);
+    check::check(&mut fleet, &document, &mut reader);
+    match reader.finish(file_name) {
+        None => Ok(fleet),
+        Some(mistakes) => Err(mistakes),
+    }
+}
+
+/// [`parse`] for bytes as they come from a file: that they are UTF-8 is part of what is checked.
+///
+/// # Errors
+/// Every mistake in the file; only the first where it is not UTF-8.
+pub fn parse_bytes(source: &[u8], file_name: &str) -> Result<Fleet, Mistakes> {
+    match std::str::from_utf8(source) {
+        Ok(text) => parse(text, file_name),
+        Err(error) => Err(Mistakes::not_utf8(source, error.valid_up_to(), file_name)),
+    }
+}
+
+/// The fleet that runs where no file is given: the repository's `windlass.toml`.
+#[must_use]
+pub fn embedded() -> &'static str {
+    include_str!("../../../windlass.toml")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_embedded_fleet_is_valid() {
+        let fleet = parse(embedded(), "windlass.toml").unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        assert!(fleet.github.is_some());
+        assert!(fleet.streams.contains_key("GITHUB"));
+    }
+
+    #[test]
+    fn what_the_embedded_fleet_shows_in_comments_is_valid_too() {
+        let shown = |line: &str| match line.strip_prefix("# ") {
+            Some(rest) if rest.starts_with(|c: char| c.is_ascii_lowercase()) && rest.contains(" = ") => {
+                rest.to_owned()
+            }
+            _ => line.to_owned(),
+        };
+        let text: String = embedded().lines().map(|line| shown(line) + "\n").collect();
+        let fleet = parse(&text, "windlass.toml").unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        assert!(fleet.github.is_some_and(|github| github.organization.is_some()));
+
+        let short: String = embedded().lines().filter_map(|line| line.strip_prefix("#     ")).fold(
+            String::new(),
+            |text, line| if line.starts_with("secret") { text } else { text + line + "\n" },
+        );
+        let fleet = parse(&short, "windlass.toml").unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        assert_eq!(fleet.name(), "acme");
+        assert!(fleet.github_stream().is_some());
+    }
+
+    #[test]
+    fn what_is_too_large_is_refused_unread() {
+        let mistakes = parse(&"#".repeat(LARGEST + 1), "x").unwrap_err();
+        assert_eq!(mistakes.as_slice()[0].code, code::TOO_LARGE);
+    }
+
+    #[test]
+    fn bytes_that_are_not_text_have_a_place() {
+        let mistakes = parse_bytes(b"[fleet]\nname = \"\xff\"\n", "x").unwrap_err();
+        let mistake = &mistakes.as_slice()[0];
+        assert_eq!((mistake.code, mistake.line, mistake.column), (code::NOT_UTF8, 2, 9));
+        assert!(mistakes.to_string().contains("--> x:2:9"), "{mistakes}");
+    }
+}

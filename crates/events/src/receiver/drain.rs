@@ -76,7 +76,8 @@ async fn hand_over(events: &[Event], publisher: &Publisher) -> Result<(), Unavai
     // A claim check puts its payload first; what follows must not overtake it meanwhile, so it goes alone.
     for group in events.chunk_by(|a, b| !publisher.needs_claim_check(a) && !publisher.needs_claim_check(b)) {
         let deadline = Instant::now() + PATIENCE;
-        let publishes: Vec<_> = group.iter().map(|event| publisher.publish(event, deadline).boxed()).collect();
+        let publishes: Vec<_> =
+            group.iter().map(|event| publisher.publish(event, deadline).boxed()).collect();
         futures::stream::iter(publishes)
             .buffered(WINDOW)
             .try_for_each(|_| futures::future::ready(Ok(())))

@@ -73,7 +73,9 @@ async fn receive(shared: &Shared, request: Request, timeline: Timeline) -> Resul
     if content_length(&head.headers).is_some_and(|length| length > MAX_BODY as u64) {
         return Err(Refusal::TooLarge);
     }
-    let _room = timeout_at(timeline.room, shared.limits.in_flight.acquire()).await.map_err(|_| Refusal::Overloaded)?;
+    let _room = timeout_at(timeline.room, shared.limits.in_flight.acquire())
+        .await
+        .map_err(|_| Refusal::Overloaded)?;
     let (body, _memory) = read(&shared.limits, body, timeline).await?;
     shared.metrics.received_bytes.inc_by(body.len() as u64);
     shared.keys.verify(&signature, &body)?;
@@ -84,11 +86,13 @@ async fn receive(shared: &Shared, request: Request, timeline: Timeline) -> Resul
 }
 
 fn is_event(name: &str) -> bool {
-    (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+    (1..=64).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
 }
 
 fn is_delivery(id: &str) -> bool {
-    (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    (1..=128).contains(&id.len())
+        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {
@@ -144,7 +148,11 @@ async fn read<'a>(
     Ok((if parts.is_empty() { whole } else { parts.freeze() }, permits))
 }
 
-async fn room(semaphore: &Semaphore, permits: usize, timeline: Timeline) -> Result<SemaphorePermit<'_>, Refusal> {
+async fn room(
+    semaphore: &Semaphore,
+    permits: usize,
+    timeline: Timeline,
+) -> Result<SemaphorePermit<'_>, Refusal> {
     timeout_at(timeline.body, semaphore.acquire_many(permits as u32))
         .await
         .ok()

@@ -85,7 +85,7 @@ impl Error {
             Self::Spool { .. } => "WL0321",
             Self::NoSecret => "WL0322",
             Self::Nats(publish::ConnectError::Credentials { .. }) => "WL0323",
-            Self::Nats(publish::ConnectError::Options { .. }) => "WL0324",
+            Self::Nats(publish::ConnectError::Url { .. }) => "WL0324",
         }
     }
 
@@ -93,10 +93,14 @@ impl Error {
     pub const fn help(&self) -> &'static str {
         match self {
             Self::Listen { .. } => "choose another address with --listen, or stop what uses this one",
-            Self::Spool { .. } => "make the directory writable for this user, or name another with --spool-directory",
+            Self::Spool { .. } => {
+                "make the directory writable for this user, or name another with --spool-directory"
+            }
             Self::NoSecret => "name a file with the webhook's secret with --secret-file",
-            Self::Nats(publish::ConnectError::Credentials { .. }) => "name a readable .creds file with --creds",
-            Self::Nats(publish::ConnectError::Options { .. }) => "check --nats-url and the .creds file",
+            Self::Nats(publish::ConnectError::Credentials { .. }) => {
+                "name a readable .creds file with --creds"
+            }
+            Self::Nats(publish::ConnectError::Url { .. }) => "check --nats-url and the .creds file",
         }
     }
 }
@@ -155,7 +159,9 @@ impl Service {
         let directory = options.spool.directory.clone();
         let (spool, drain) =
             Spool::open(options.spool).map_err(|source| Error::Spool { directory, source })?;
-        let publisher = Arc::new(Publisher::connect(options.nats).await?);
+        let publisher = Arc::new(Publisher::start(options.nats)?);
+        // A moment's patience: otherwise the first events would take the way over the spool for no reason.
+        let _ = tokio::time::timeout(Duration::from_secs(1), publisher.wait_until_connected()).await;
         let shared = Shared {
             keys,
             subject_prefix: options.subject_prefix,

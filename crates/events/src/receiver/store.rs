@@ -44,7 +44,9 @@ impl Store {
         }
         match timeout_at(timeline.spooled, self.spool.append(event)).await {
             Ok(Ok(())) => return Ok(Kept::Spooled),
-            Ok(Err(error)) => tracing::warn!(delivery = %event.delivery, %error, "the spool did not take an event"),
+            Ok(Err(error)) => {
+                tracing::warn!(delivery = %event.delivery, %error, "the spool did not take an event");
+            }
             Err(_) => tracing::warn!(delivery = %event.delivery, "the spool did not take an event in time"),
         }
         // Out of order is better than not at all.

@@ -206,7 +206,8 @@ impl Drain {
                 batch.events.push(event);
                 continue;
             }
-            let length = fs::metadata(segment::path(&self.directory, position.segment)).map_or(0, |file| file.len());
+            let length =
+                fs::metadata(segment::path(&self.directory, position.segment)).map_or(0, |file| file.len());
             match segment::next_after(&self.directory, position.segment)? {
                 // This one is no longer written to, and what it had has been read.
                 Some(next) if length <= position.offset => position = Position { segment: next, offset: 0 },

@@ -147,7 +147,8 @@ pub(crate) struct Found {
 pub(crate) fn scan(directory: &Path, saved: Position) -> io::Result<Found> {
     let segments = list(directory)?;
     let first = segments.first().copied().unwrap_or(saved.segment);
-    let position = if segments.contains(&saved.segment) { saved } else { Position { segment: first, offset: 0 } };
+    let position =
+        if segments.contains(&saved.segment) { saved } else { Position { segment: first, offset: 0 } };
     let mut found = Found { position, next_segment: first, end: position, events: 0, bytes: 0 };
     for &number in &segments {
         found.next_segment = number + 1;
@@ -156,7 +157,9 @@ pub(crate) fn scan(directory: &Path, saved: Position) -> io::Result<Found> {
             continue;
         }
         let offset = if number == position.segment { position.offset } else { 0 };
-        let Some(mut reader) = Reader::open(directory, Position { segment: number, offset })? else { continue };
+        let Some(mut reader) = Reader::open(directory, Position { segment: number, offset })? else {
+            continue;
+        };
         while reader.next()?.is_some() {
             found.events += 1;
         }

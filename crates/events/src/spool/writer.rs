@@ -97,7 +97,8 @@ impl Writer {
                 self.levels.bytes.fetch_add(written, Ordering::Relaxed);
                 self.levels.events.fetch_add(accepted.len() as u64, Ordering::Relaxed);
                 if let Some(active) = &self.active {
-                    *self.levels.confirmed.lock() = Position { segment: active.number, offset: active.length };
+                    *self.levels.confirmed.lock() =
+                        Position { segment: active.number, offset: active.length };
                 }
                 self.levels.open.store(true, Ordering::Release);
                 self.appended.notify_one();

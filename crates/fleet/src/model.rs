@@ -1,0 +1,331 @@
+//! The tables of the file, each defined once. To add a key, add a line.
+
+use crate::code;
+use crate::reader::Reader;
+use crate::types::{
+    Bytes, EventName, FleetName, Host, Invalid, Name, Organization, Period, SecretSource, Subject, Sync,
+};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use toml::de::DeTable;
+
+/// GitHub redelivers what failed for as long as this, so a stream that forgets sooner may take a delivery twice.
+pub(crate) const REDELIVERY: Period = Period::days(3);
+
+table! {
+    /// A fleet: what is wanted.
+    pub struct Fleet {
+        /// Who this fleet is.
+        identity as "fleet": Identity;
+        /// Where clusters can run.
+        platforms: Platforms;
+        /// Clusters by name.
+        clusters: BTreeMap<Name, Cluster>;
+        /// Streams by name. The name is the stream's in JetStream.
+        streams: BTreeMap<Name, Stream>;
+        /// GitHub's events. Without this table no receiver runs.
+        github: Option<Github>;
+    }
+    later {
+        "accounts": "accounts and users come later; streams name their account themselves",
+        "consumers": "consumers come later",
+        "scaling": "scaling comes later",
+        "rollout": "rollouts come later",
+        "flags": "flags come later",
+        "state": "state is in the directory .windlass for now",
+        "environments": "environments come later",
+        "cost": "costs come later",
+    }
+}
+
+impl Fleet {
+    /// The fleet's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.identity.name
+    }
+
+    /// The cluster that a stream is on; every stream of a fleet that was read has one.
+    #[must_use]
+    pub fn cluster_of(&self, stream: &Stream) -> Option<(&Name, &Cluster)> {
+        match &stream.cluster {
+            Some(name) => self.clusters.get_key_value(name),
+            None => self.only_cluster(),
+        }
+    }
+
+    /// The cluster, if there is exactly one.
+    #[must_use]
+    pub fn only_cluster(&self) -> Option<(&Name, &Cluster)> {
+        let mut clusters = self.clusters.iter();
+        clusters.next().filter(|_| clusters.next().is_none())
+    }
+
+    /// The stream that takes GitHub's events, with its name.
+    #[must_use]
+    pub fn github_stream(&self) -> Option<(&Name, &Stream)> {
+        self.github.as_ref().and_then(|github| self.streams.get_key_value(&github.stream))
+    }
+}
+
+table! {
+    /// Who this fleet is.
+    pub struct Identity {
+        /// The fleet's name: lower-case letters, digits and `-`, at most 40. It is the operator's name in NATS, and a part of what is created for the fleet.
+        name: FleetName;
+    }
+}
+
+table! {
+    /// Where clusters can run.
+    pub struct Platforms {
+        /// Your own machines.
+        self_hosted as "self-hosted": SelfHosted;
+    }
+    later {
+        "synadia": "Synadia Cloud comes later",
+        "cloudflare": "Cloudflare comes later",
+    }
+}
+
+table! {
+    /// Your own machines.
+    pub struct SelfHosted {
+        /// The machines. `local` is the one that windlass runs on.
+        hosts: Vec<Host> = vec![Host::Local];
+    }
+}
+
+choice! {
+    /// Where a cluster runs.
+    pub enum PlatformName {
+        /// Your own machines.
+        SelfHosted = "self-hosted",
+    }
+    later {
+        "synadia": "Synadia Cloud comes later",
+        "cloudflare": "Cloudflare comes later",
+    }
+}
+
+table! {
+    /// A cluster: servers that act as one.
+    pub struct Cluster {
+        /// Where it runs.
+        platform: PlatformName = PlatformName::SelfHosted;
+        /// How many servers it has. This version runs one.
+        servers: u32 = 1, in 1..=64, check one_server;
+        /// The IP address that its servers listen on. Anything but loopback is reachable from other machines.
+        host: IpAddr = Ipv4Addr::LOCALHOST.into();
+        /// The ports that its servers listen on. Where one is taken, the next free one is used.
+        ports: Ports;
+        /// Its streams' storage.
+        jetstream: JetStream;
+        /// The largest message that a client may send.
+        max_payload: Bytes = Bytes::mib(1), in Bytes::kib(1)..=Bytes::mib(64);
+    }
+    later {
+        "leaf_of": "leaf nodes come later",
+        "regions": "regions come with Cloudflare",
+        "instance": "instance types come with Cloudflare",
+        "sleep_after": "sleeping comes with Cloudflare",
+    }
+}
+
+fn one_server(servers: &u32) -> Result<(), Invalid> {
+    if *servers <= 1 {
+        return Ok(());
+    }
+    let problem =
+        format!("{servers} servers are not supported by this version, which runs one server a cluster");
+    Err(Invalid::new(code::NOT_YET, problem, "write 1, or leave the key out"))
+}
+
+table! {
+    /// The ports that a server listens on.
+    pub struct Ports (inline) {
+        /// Clients.
+        client: u16 = 4222, in 1..=65535;
+        /// Clients over WebSocket.
+        websocket: u16 = 9222, in 1..=65535;
+        /// Monitoring over HTTP. It asks nobody who they are.
+        monitor: u16 = 8222, in 1..=65535;
+    }
+}
+
+table! {
+    /// A cluster's storage for streams.
+    pub struct JetStream (inline) {
+        /// The most that streams may have on disk, for each server.
+        storage: Bytes = Bytes::gib(10), in Bytes::mib(1)..=Bytes::MAX;
+        /// JetStream's domain: its name among other JetStream systems that leaf nodes join.
+        domain: Option<Name>;
+        /// How often written messages are synced to the disk: a duration, or `always` for before each acknowledgement. With a duration an acknowledged message survives the server's death; with `always` the machine's too, and publishing is slower.
+        sync: Sync = Sync::Every(Period::seconds(120));
+    }
+}
+
+choice! {
+    /// Where a stream keeps its messages.
+    pub enum Storage {
+        /// On disk.
+        File = "file",
+        /// In memory: gone when the server stops.
+        Memory = "memory",
+    }
+}
+
+choice! {
+    /// What a full stream does.
+    pub enum Discard {
+        /// It removes the oldest messages.
+        Old = "old",
+        /// It refuses new ones.
+        New = "new",
+    }
+}
+
+choice! {
+    /// When messages leave a stream, apart from its limits.
+    pub enum Retention {
+        /// Never.
+        Limits = "limits",
+        /// When every consumer has acknowledged them.
+        Interest = "interest",
+        /// When one consumer has acknowledged them.
+        WorkQueue = "workqueue",
+    }
+}
+
+choice! {
+    /// How a stream's messages are compressed on disk.
+    pub enum Compression {
+        /// They are not.
+        None = "none",
+        /// With S2, which is fast and halves JSON.
+        S2 = "s2",
+    }
+}
+
+table! {
+    /// A stream of messages.
+    pub struct Stream {
+        /// The account that it belongs to.
+        account: Name = Name::unchecked("GITHUB"), check not_the_system_account;
+        /// The cluster that it is on. The default is the only cluster there is.
+        cluster: Option<Name>;
+        /// The subjects that it takes. No two streams of an account may take the same.
+        subjects: Vec<Subject>;
+        /// Where it keeps its messages.
+        storage: Storage = Storage::File;
+        /// How many servers have a copy of each message: 1, 3 or 5, and no more than the cluster has servers.
+        replicas: u32 = 1, check odd_replicas;
+        /// How long it keeps a message. Without this key, for ever.
+        max_age: Option<Period>, in SHORTEST..=Period::MAX;
+        /// How much it keeps. Without this key, as much as the cluster's storage takes.
+        max_bytes: Option<Bytes>, in Bytes::new(1)..=Bytes::MAX;
+        /// How many messages it keeps. Without this key, any number.
+        max_messages: Option<u64>, in 1..=i64::MAX as u64;
+        /// The largest message that it takes, headers included. Without this key, what the cluster's `max_payload` lets through.
+        max_message_size: Option<Bytes>, in Bytes::new(1)..=Bytes::mib(64);
+        /// What it does when a limit is reached.
+        discard: Discard = Discard::Old;
+        /// When messages leave it, apart from the limits.
+        retention: Retention = Retention::Limits;
+        /// How long it remembers a message's id, to drop what it has seen. The default is 3 days, as long as GitHub can redeliver, or `max_age` where that is shorter.
+        duplicate_window: Period = REDELIVERY, in SHORTEST..=Period::MAX;
+        /// How its messages are compressed on disk.
+        compression: Compression = Compression::None;
+    }
+    finish settle_window;
+}
+
+/// The shortest that the server takes.
+const SHORTEST: Period = Period::millis(100);
+
+fn not_the_system_account(account: &Name) -> Result<(), Invalid> {
+    if account.as_str() != "SYS" {
+        return Ok(());
+    }
+    let problem = "`SYS` is the servers' own account, which has no streams";
+    Err(Invalid::new(code::NAME, problem, "choose another name, such as \"GITHUB\""))
+}
+
+fn odd_replicas(replicas: &u32) -> Result<(), Invalid> {
+    if matches!(replicas, 1 | 3 | 5) {
+        return Ok(());
+    }
+    let problem = format!("{replicas} is not a number of replicas that can agree by majority");
+    Err(Invalid::new(code::OUT_OF_RANGE, problem, "write 1, 3 or 5"))
+}
+
+/// The server refuses a window that is longer than messages live, so the default gives way and a longer one that is
+/// written is a mistake.
+fn settle_window(stream: &mut Stream, entries: &DeTable<'_>, reader: &mut Reader<'_>) {
+    let Some(max_age) = stream.max_age.filter(|max_age| *max_age < stream.duplicate_window) else {
+        return;
+    };
+    match (entries.get("duplicate_window"), entries.get("max_age")) {
+        (None, _) => stream.duplicate_window = max_age,
+        (Some(window), Some(age)) if reader.clean(&window.span()) && reader.clean(&age.span()) => {
+            let written = stream.duplicate_window;
+            let problem =
+                format!("duplicate_window: {written} is longer than messages live, which is {max_age}");
+            let problem = format!("{}.{problem} (max_age)", reader.here());
+            let remedy = format!("write at most \"{max_age}\", or let messages live longer");
+            reader.report(code::WINDOW, window.span(), problem, remedy);
+        }
+        _ => {}
+    }
+}
+
+choice! {
+    /// Where GitHub's events are received.
+    pub enum ReceiveAt {
+        /// By windlass, on your own machine.
+        SelfHosted = "self-hosted",
+    }
+    later {
+        "edge": "receiving at Cloudflare's edge comes later",
+    }
+}
+
+table! {
+    /// GitHub's events, received and put into a stream.
+    pub struct Github {
+        /// The organization that the events come from.
+        organization: Option<Organization>;
+        /// What deliveries are signed with: a source, or an array of sources while the secret is being changed. A source is `{ env = "NAME" }`, `{ file = "path" }` or `{ command = ["program", "argument"] }`. Without this key `windlass up` makes a secret and keeps it.
+        secret: Vec<SecretSource> = Vec::new();
+        /// The events that are wanted, as GitHub names them; `*` is all of them.
+        events: Vec<EventName> = vec![EventName::unchecked("*")], check all_alone;
+        /// Where they are received.
+        receive_at: ReceiveAt = ReceiveAt::SelfHosted;
+        /// The stream that takes them. Its subjects must cover `github.>`, and its `duplicate_window` must be at least 3 days.
+        stream: Name = Name::unchecked("GITHUB");
+        /// The IP address and port that the receiver listens on. Where the port is taken, the next free one is used.
+        listen: SocketAddr = (Ipv4Addr::LOCALHOST, 8080).into();
+        /// Payloads larger than this go into an object bucket, with a message that says where.
+        claim_check_above: Bytes = Bytes::kib(512), in Bytes::kib(1)..=Bytes::mib(25);
+        /// How many deliveries are handled at once; more wait, then are refused.
+        in_flight: u32 = 4096, in 1..=1_000_000;
+        /// Where events wait while NATS is away.
+        spool: Spool;
+    }
+}
+
+fn all_alone(events: &[EventName]) -> Result<(), Invalid> {
+    if events.len() < 2 || !events.iter().any(EventName::is_all) {
+        return Ok(());
+    }
+    let problem = "`*` is every event, so the others say nothing";
+    Err(Invalid::new(code::TWICE, problem, "write [\"*\"], or name the events without it"))
+}
+
+table! {
+    /// Where events wait while NATS is away.
+    pub struct Spool (inline) {
+        /// The most that it may have on disk.
+        max_size: Bytes = Bytes::gib(1), in Bytes::mib(32)..=Bytes::MAX;
+    }
+}

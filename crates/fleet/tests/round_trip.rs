@@ -1,0 +1,258 @@
+//! What is printed is read again as what it was, and no text makes the parser fail.
+
+#![allow(clippy::unwrap_used, reason = "a failing test may panic")]
+
+use proptest::prelude::*;
+use std::net::{IpAddr, SocketAddr};
+use windlass_fleet::{
+    Bytes, Cluster, Compression, Discard, Fleet, Github, Identity, JetStream, Name, Period, PlatformName,
+    Platforms, Ports, ReceiveAt, Retention, SecretSource, SelfHosted, Spool, Storage, Stream, Sync, embedded,
+    parse, parse_bytes, print,
+};
+
+fn pick<T: Clone + std::fmt::Debug + 'static>(all: &[T]) -> impl Strategy<Value = T> + use<T> {
+    proptest::sample::select(all.to_vec())
+}
+
+fn name() -> impl Strategy<Value = Name> {
+    "[A-Za-z0-9_][A-Za-z0-9_-]{0,12}".prop_map(|text| text.parse().unwrap())
+}
+
+fn host() -> impl Strategy<Value = IpAddr> {
+    prop_oneof![any::<[u8; 4]>().prop_map(IpAddr::from), any::<[u16; 8]>().prop_map(IpAddr::from)]
+}
+
+fn secret() -> impl Strategy<Value = SecretSource> {
+    prop_oneof![
+        "[A-Z_][A-Z0-9_]{0,20}".prop_map(SecretSource::Env),
+        "[^\0\n]{1,20}".prop_map(|path| SecretSource::File(path.into())),
+        ("[^\0]{1,10}", proptest::collection::vec("[^\0]{0,10}", 0..3)).prop_map(|(program, arguments)| {
+            SecretSource::Command(std::iter::once(program).chain(arguments).collect())
+        }),
+    ]
+}
+
+prop_compose! {
+    fn cluster(ports: Ports)(
+        host in host(),
+        storage in (1_u64 << 50)..=Bytes::MAX.get(),
+        domain in proptest::option::of(name()),
+        sync in prop_oneof![Just(Sync::Always), (1..=Period::MAX.as_millis()).prop_map(|millis| Sync::Every(Period::millis(millis)))],
+        max_payload in 1024_u64..=64 << 20,
+    ) -> Cluster {
+        Cluster {
+            platform: PlatformName::SelfHosted,
+            servers: 1,
+            host,
+            ports: ports.clone(),
+            jetstream: JetStream { storage: Bytes::new(storage), domain, sync },
+            max_payload: Bytes::new(max_payload),
+        }
+    }
+}
+
+prop_compose! {
+    /// A stream whose subjects begin with its number, so that no two overlap.
+    fn stream(number: usize, clusters: Vec<Name>)(
+        account in name().prop_filter("the system account", |name| name.as_str() != "SYS"),
+        cluster in pick(&clusters),
+        tails in proptest::collection::btree_set("[a-zäß%_-]{1,8}", 1..4),
+        storage in pick(Storage::ALL),
+        max_age in proptest::option::of(100..=Period::MAX.as_millis()),
+        max_bytes in proptest::option::of(1_u64..=1 << 40),
+        max_messages in proptest::option::of(1..=i64::MAX as u64),
+        max_message_size in proptest::option::of(1_u64..=64 << 20),
+        discard in pick(Discard::ALL),
+        retention in pick(Retention::ALL),
+        window in 100..=Period::MAX.as_millis(),
+        compression in pick(Compression::ALL),
+    ) -> Stream {
+        let window = max_age.map_or(window, |max_age| window.min(max_age));
+        Stream {
+            account,
+            cluster: Some(cluster),
+            subjects: tails.iter().map(|tail| format!("s{number}.{tail}.*.>").parse().unwrap()).collect(),
+            storage,
+            replicas: 1,
+            max_age: max_age.map(Period::millis),
+            max_bytes: max_bytes.map(Bytes::new),
+            max_messages,
+            max_message_size: max_message_size.map(Bytes::new),
+            discard,
+            retention,
+            duplicate_window: Period::millis(window),
+            compression,
+        }
+    }
+}
+
+prop_compose! {
+    fn github()(
+        organization in proptest::option::of("[A-Za-z0-9][A-Za-z0-9_-]{0,38}"),
+        secret in proptest::collection::vec(secret(), 0..4),
+        events in prop_oneof![Just(vec!["*".to_owned()]), proptest::collection::btree_set("[a-z0-9_]{1,20}", 1..4).prop_map(|set| set.into_iter().collect())],
+        stream in name(),
+        host in host(),
+        claim_check_above in 1024_u64..=25 << 20,
+        in_flight in 1..=1_000_000_u32,
+        max_size in (32_u64 << 20)..=Bytes::MAX.get(),
+    ) -> Github {
+        let mut secrets: Vec<SecretSource> = Vec::new();
+        for source in secret {
+            if !secrets.contains(&source) {
+                secrets.push(source);
+            }
+        }
+        Github {
+            organization: organization.map(|text| text.parse().unwrap()),
+            secret: secrets,
+            events: events.iter().map(|text| text.parse().unwrap()).collect(),
+            receive_at: ReceiveAt::SelfHosted,
+            stream,
+            // A port that no cluster of these tests has.
+            listen: SocketAddr::new(host, 9),
+            claim_check_above: Bytes::new(claim_check_above),
+            in_flight,
+            spool: Spool { max_size: Bytes::new(max_size) },
+        }
+    }
+}
+
+fn fleet() -> impl Strategy<Value = Fleet> {
+    let clusters =
+        (proptest::collection::btree_set(name(), 1..4), 10..60_000_u16).prop_flat_map(|(names, first)| {
+            let one = |(index, name): (usize, Name)| {
+                let port = first + 3 * u16::try_from(index).unwrap();
+                let ports = Ports { client: port, websocket: port + 1, monitor: port + 2 };
+                cluster(ports).prop_map(move |cluster| (name.clone(), cluster))
+            };
+            names.into_iter().enumerate().map(one).collect::<Vec<_>>()
+        });
+    let names = proptest::collection::btree_set(name(), 0..4);
+    (clusters, names, "[a-z0-9][a-z0-9-]{0,39}", proptest::option::of(github())).prop_flat_map(
+        |(clusters, names, fleet_name, github)| {
+            let on: Vec<Name> = clusters.iter().map(|(name, _)| name.clone()).collect();
+            let one = |(number, name): (usize, Name)| {
+                stream(number, on.clone()).prop_map(move |it| (name.clone(), it))
+            };
+            let streams: Vec<_> = names.into_iter().enumerate().map(one).collect();
+            (streams, Just((clusters, fleet_name, github))).prop_map(
+                |(streams, (clusters, fleet_name, github))| assemble(clusters, streams, &fleet_name, github),
+            )
+        },
+    )
+}
+
+fn assemble(
+    clusters: Vec<(Name, Cluster)>,
+    streams: Vec<(Name, Stream)>,
+    fleet_name: &str,
+    github: Option<Github>,
+) -> Fleet {
+    let mut fleet = Fleet {
+        identity: Identity { name: fleet_name.parse().unwrap() },
+        platforms: Platforms { self_hosted: SelfHosted { hosts: vec![windlass_fleet::Host::Local] } },
+        clusters: clusters.into_iter().collect(),
+        streams: streams.into_iter().collect(),
+        github,
+    };
+    if let Some(github) = &fleet.github {
+        // The stream that GitHub's events need.
+        let cluster = fleet.clusters.keys().next().unwrap().clone();
+        let mut text = embedded().replace("[streams.GITHUB]", &format!("[streams.{}]", github.stream));
+        text = text.replace("\n[github]\n", &format!("\n[github]\nstream = \"{}\"\n", github.stream));
+        let mut stream = parse(&text, "x").unwrap().streams.into_values().next().unwrap();
+        stream.cluster = Some(cluster);
+        fleet.streams.insert(github.stream.clone(), stream);
+    }
+    fleet
+}
+
+/// Text that looks like a fleet file, with something wrong in it.
+fn mangled() -> impl Strategy<Value = String> {
+    let edit = (0..embedded().len(), 0..40_usize, "[\\[\\]{}=\"'.,#\\n a-z0-9äß]{0,6}");
+    proptest::collection::vec(edit, 1..6).prop_map(|edits| {
+        let mut text: Vec<char> = embedded().chars().filter(|c| *c != '#').collect();
+        for (at, length, new) in edits {
+            let at = at.min(text.len());
+            let end = (at + length).min(text.len());
+            text.splice(at..end, new.chars());
+        }
+        text.into_iter().collect()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_printed_is_read_again(fleet in fleet()) {
+        let text = print(&fleet);
+        match parse(&text, "printed.toml") {
+            Ok(again) => {
+                prop_assert_eq!(&again, &fleet);
+                prop_assert_eq!(print(&again), text);
+            }
+            Err(mistakes) => return Err(TestCaseError::fail(format!("{mistakes}\n{text}"))),
+        }
+    }
+
+    #[test]
+    fn no_text_makes_it_fail(text in "\\PC{0,200}") {
+        look_at_all(text.as_bytes());
+    }
+
+    #[test]
+    fn no_bytes_make_it_fail(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        look_at_all(&bytes);
+    }
+
+    #[test]
+    fn no_secret_is_shown_whatever_else_is_wrong(text in leaking()) {
+        let mistakes = parse(&text, "x.toml").unwrap_err();
+        let shown = format!("{mistakes}{mistakes:?}{}", mistakes.to_json());
+        prop_assert!(!shown.contains("hunter2"), "{}\n{}", shown, text);
+    }
+
+    #[test]
+    fn no_mangled_file_makes_it_fail(text in mangled()) {
+        look_at_all(text.as_bytes());
+    }
+}
+
+/// A secret is where it does not belong, and the file is damaged anywhere else.
+fn leaking() -> impl Strategy<Value = String> {
+    let line = pick(&[
+        "secret = \"hunter2\"",
+        "secret = ['hunter2', { env = \"A\" }, {env = \"hunter2 2\"}]",
+        "secret = { value = \"hunter2\" }",
+        "x.secret = \"hunter2\"",
+        "secrets = [\n\"hunter2\"\n]",
+        "secret = \"hunter2",
+        "secret = '''\nhunter2\n'''",
+        "listen = 5\napi_token = \"hunter2\"",
+        "platforms.synadia = { token = \"hunter2\" }",
+    ]);
+    (mangled(), line, 0..60_usize).prop_map(|(text, line, at)| {
+        let mut lines: Vec<&str> = text.lines().collect();
+        lines.insert(at.min(lines.len()), line);
+        lines.join("\n")
+    })
+}
+
+fn look_at_all(bytes: &[u8]) {
+    match parse_bytes(bytes, "x.toml") {
+        Ok(fleet) => assert_eq!(parse(&print(&fleet), "x.toml").as_ref(), Ok(&fleet)),
+        Err(mistakes) => {
+            assert!(mistakes.len() > 0);
+            assert!(mistakes.render(true).len() >= mistakes.render(false).len());
+            assert!(mistakes.to_json().is_array());
+        }
+    }
+}
+
+#[test]
+fn the_embedded_fleet_is_printed_and_read_again() {
+    let fleet = parse(embedded(), "windlass.toml").unwrap();
+    assert_eq!(parse(&print(&fleet), "x").unwrap(), fleet);
+}

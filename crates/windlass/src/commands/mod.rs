@@ -1,0 +1,90 @@
+//! One file a command. A command reads its input, calls what does the work, and prints.
+
+pub mod completion;
+pub mod doctor;
+pub mod down;
+pub mod events;
+pub mod explain;
+pub mod receive;
+pub mod status;
+pub mod supervise;
+pub mod up;
+pub mod validate;
+
+use std::future::Future;
+use std::process::ExitCode;
+
+use tokio::runtime::Builder;
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::cli::{Cli, Command};
+use crate::context::Context;
+use crate::failure::{Error, Failure};
+use crate::{logging, output};
+
+/// Runs the command and reports its failure, if it fails.
+pub fn run(cli: Cli) -> ExitCode {
+    output::set_color(cli.global.color);
+    let format = cli.global.format;
+    let result = cli.global.context().and_then(|context| dispatch(cli.command, &context));
+    result.unwrap_or_else(|failure| failure.report(format))
+}
+
+fn dispatch(command: Command, context: &Context) -> Result<ExitCode, Failure> {
+    let log = |base| logging::start(base, context.verbosity, None);
+    match command {
+        // These start the log themselves, or need none.
+        Command::Up(args) => on_one_thread(up::run(args, context)),
+        Command::Supervise(args) => on_one_thread(supervise::run(args, context)),
+        Command::Completion(args) => completion::run(args),
+        Command::Explain(args) => explain::run(args, context),
+        Command::Validate(args) => validate::run(args, context),
+        Command::Down(args) => {
+            log(LevelFilter::WARN);
+            on_one_thread(down::run(args, context))
+        }
+        Command::Status(args) => {
+            log(LevelFilter::WARN);
+            on_one_thread(status::run(args, context))
+        }
+        Command::Doctor(args) => {
+            log(LevelFilter::WARN);
+            on_one_thread(doctor::run(args, context))
+        }
+        Command::Events(args) => {
+            log(LevelFilter::WARN);
+            on_all_threads(events::run(args, context))
+        }
+        Command::Receive(args) => {
+            log(LevelFilter::INFO);
+            match args.threads() {
+                1 => on_one_thread(receive::run(args, context)),
+                threads => run_on(Builder::new_multi_thread().worker_threads(threads), receive::run(args, context)),
+            }
+        }
+    }
+}
+
+/// For commands that wait more than they work.
+fn on_one_thread(command: impl Future<Output = Result<ExitCode, Failure>>) -> Result<ExitCode, Failure> {
+    run_on(&mut Builder::new_current_thread(), command)
+}
+
+/// For commands that work.
+fn on_all_threads(command: impl Future<Output = Result<ExitCode, Failure>>) -> Result<ExitCode, Failure> {
+    run_on(&mut Builder::new_multi_thread(), command)
+}
+
+fn run_on(
+    builder: &mut Builder,
+    command: impl Future<Output = Result<ExitCode, Failure>>,
+) -> Result<ExitCode, Failure> {
+    let runtime = builder
+        .enable_all()
+        .build()
+        .map_err(|cause| Error::Environment { what: "the runtime", cause: cause.to_string() })?;
+    let result = runtime.block_on(command);
+    // A blocking read of standard input must not hold up the end.
+    runtime.shutdown_background();
+    result
+}

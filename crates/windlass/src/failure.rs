@@ -1,0 +1,332 @@
+//! How a command ends when it does not succeed: a code, what is wrong, what to do, and an exit code.
+//!
+//! Every crate keeps its own error enum with `code()` and `help()`; a [`Failure`] is the form in which any of them
+//! reaches the person (or the script) at the terminal. [`Error`] is this crate's own enum.
+
+use std::borrow::Cow;
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::context::Format;
+use crate::output;
+
+/// Exit code: something went wrong.
+pub const FAILED: u8 = 1;
+/// Exit code: the input (arguments, a file) is not usable.
+pub const BAD_INPUT: u8 = 3;
+/// Exit code: ended by Ctrl-C.
+pub const INTERRUPTED: u8 = 130;
+
+/// Why a command did not succeed.
+#[derive(Debug)]
+pub struct Failure(Box<Kind>);
+
+#[derive(Debug)]
+enum Kind {
+    /// The reader of standard output went away; nothing is left to say.
+    BrokenPipe,
+    /// Everything was said already; only the exit code is left.
+    Told(u8),
+    Said {
+        code: Cow<'static, str>,
+        message: String,
+        help: String,
+        exit: u8,
+    },
+}
+
+impl Failure {
+    /// A failure with exit code 1: its stable code, what is wrong, and what to do about it.
+    pub fn new(
+        code: impl Into<Cow<'static, str>>,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Self {
+        Self(Box::new(Kind::Said {
+            code: code.into(),
+            message: message.into(),
+            help: help.into(),
+            exit: FAILED,
+        }))
+    }
+
+    /// The same failure, with the exit code for bad input (3).
+    pub fn bad_input(self) -> Self {
+        self.exit_with(BAD_INPUT)
+    }
+
+    /// The same failure, with another exit code.
+    pub fn exit_with(mut self, code: u8) -> Self {
+        match self.0.as_mut() {
+            Kind::Said { exit, .. } | Kind::Told(exit) => *exit = code,
+            Kind::BrokenPipe => {}
+        }
+        self
+    }
+
+    /// A failure that the command has already printed by itself.
+    pub fn told(exit: u8) -> Self {
+        Self(Box::new(Kind::Told(exit)))
+    }
+
+    /// The failure's parts: code, message, help, exit code. `None` when there is nothing to say.
+    pub fn parts(&self) -> Option<(&str, &str, &str, u8)> {
+        match self.0.as_ref() {
+            Kind::Said { code, message, help, exit } => Some((code, message, help, *exit)),
+            Kind::BrokenPipe | Kind::Told(_) => None,
+        }
+    }
+
+    /// Prints the failure on standard error and gives the exit code.
+    pub fn report(&self, format: Format) -> ExitCode {
+        match self.0.as_ref() {
+            Kind::BrokenPipe => ExitCode::SUCCESS,
+            Kind::Told(exit) => ExitCode::from(*exit),
+            Kind::Said { code, message, help, exit } => {
+                output::failure(format, code, message, help);
+                ExitCode::from(*exit)
+            }
+        }
+    }
+}
+
+/// Failures to write a result. A reader that went away (`windlass … | head -1`) is no failure worth a word.
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            Self(Box::new(Kind::BrokenPipe))
+        } else {
+            Error::Output(error).into()
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let failure = Self::new(error.code(), error.to_string(), error.help());
+        if error.is_bad_input() { failure.bad_input() } else { failure }
+    }
+}
+
+/// What can go wrong in the command line and the supervisor.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The arguments are not understood.
+    #[error("{message}")]
+    Usage {
+        /// What is wrong with them.
+        message: String,
+        /// What to type instead.
+        help: String,
+    },
+    /// A file named on the command line cannot be read.
+    #[error("cannot read {path}: {cause}", path = path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        cause: io::Error,
+    },
+    /// Another `windlass up` holds the directory.
+    #[error(
+        "windlass is already running in {directory} (pid {pid}, since {since})",
+        directory = directory.display()
+    )]
+    AlreadyRunning {
+        /// The run directory.
+        directory: PathBuf,
+        /// The process that holds it.
+        pid: u32,
+        /// Since when.
+        since: String,
+    },
+    /// Something in the run directory cannot be created, read or written.
+    #[error("cannot {action} {path}: {cause}", path = path.display())]
+    Directory {
+        /// What was tried: `create`, `write`, `read`, `lock`.
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system says.
+        cause: io::Error,
+    },
+    /// No port is free from the wanted one upwards.
+    #[error("no port from {wanted} upwards is free for {part}")]
+    NoFreePort {
+        /// What the port is for.
+        part: &'static str,
+        /// The first port that was tried.
+        wanted: u16,
+    },
+    /// A process of the run could not be started, or ended before it was ready.
+    #[error("{part} did not start: {cause}")]
+    NotStarted {
+        /// Which part.
+        part: &'static str,
+        /// How it ended, with the end of its log.
+        cause: String,
+        /// Its log file.
+        log: PathBuf,
+    },
+    /// A process of the run is up, but did not become ready in time.
+    #[error("{part} was not ready within {seconds} s{last}")]
+    NotReady {
+        /// Which part.
+        part: &'static str,
+        /// How long was waited.
+        seconds: u64,
+        /// Its last answer, with a leading separator, or nothing.
+        last: String,
+        /// Its log file.
+        log: PathBuf,
+    },
+    /// A secret's source gives none.
+    #[error("the webhook secret cannot be read from {source_name}: {cause}")]
+    Secret {
+        /// The source, such as `the environment variable X`.
+        source_name: String,
+        /// Why not.
+        cause: String,
+    },
+    /// `up --detach` where another fleet, or the same with another secret, is running.
+    #[error(
+        "windlass is already running in {directory} (pid {pid}, since {since}) with {difference}",
+        directory = directory.display()
+    )]
+    RunningOtherwise {
+        /// The run directory.
+        directory: PathBuf,
+        /// The process that holds it.
+        pid: u32,
+        /// Since when.
+        since: String,
+        /// What differs.
+        difference: &'static str,
+    },
+    /// A process does not end, not even by SIGKILL.
+    #[error("{part} (pid {pid}) does not end")]
+    NotStopped {
+        /// Which part.
+        part: String,
+        /// Its process.
+        pid: u32,
+    },
+    /// `explain` was asked for a code that does not exist.
+    #[error("there is no error code {asked}")]
+    UnknownCode {
+        /// What was asked for.
+        asked: String,
+        /// The codes nearest to it.
+        nearest: Vec<String>,
+    },
+    /// The fleet has something that this machine's `up` cannot run.
+    #[error("this fleet cannot be run here: {reason}")]
+    Fleet {
+        /// What is in the way.
+        reason: String,
+    },
+    /// The detached supervisor ended before it was ready, without saying why.
+    #[error("the supervisor ended before it was ready ({status})\n{tail}")]
+    SupervisorEnded {
+        /// How it ended.
+        status: String,
+        /// The end of its log.
+        tail: String,
+        /// Its log file.
+        log: PathBuf,
+    },
+    /// The result could not be written to standard output.
+    #[error("the result could not be written to standard output: {0}")]
+    Output(io::Error),
+    /// Something that every system provides is not there: a runtime, signals, the path of the executable.
+    #[error("cannot set up {what}: {cause}")]
+    Environment {
+        /// What was tried.
+        what: &'static str,
+        /// What the system says.
+        cause: String,
+    },
+    /// A run was interrupted before it was ready.
+    #[error("stopped before everything was ready")]
+    Interrupted,
+}
+
+impl Error {
+    /// The stable code, with a page of its name in `docs/errors/`.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Usage { .. } => "WL0401",
+            Self::Unreadable { .. } => "WL0402",
+            Self::AlreadyRunning { .. } => "WL0403",
+            Self::Directory { .. } => "WL0404",
+            Self::NoFreePort { .. } => "WL0405",
+            Self::NotStarted { .. } => "WL0406",
+            Self::NotReady { .. } => "WL0407",
+            Self::Secret { .. } => "WL0408",
+            Self::RunningOtherwise { .. } => "WL0409",
+            Self::NotStopped { .. } => "WL0410",
+            Self::UnknownCode { .. } => "WL0411",
+            Self::Fleet { .. } => "WL0412",
+            Self::SupervisorEnded { .. } => "WL0413",
+            Self::Output(_) => "WL0414",
+            Self::Environment { .. } => "WL0415",
+            Self::Interrupted => "WL0416",
+        }
+    }
+
+    /// Whether the person's input, not the world, is what must change.
+    const fn is_bad_input(&self) -> bool {
+        matches!(
+            self,
+            Self::Usage { .. } | Self::Unreadable { .. } | Self::UnknownCode { .. } | Self::Fleet { .. }
+        )
+    }
+
+    /// What to do about it.
+    pub fn help(&self) -> String {
+        match self {
+            Self::Usage { help, .. } => help.clone(),
+            Self::Unreadable { .. } => "check the path, and that you may read it".into(),
+            Self::AlreadyRunning { directory, .. } => format!(
+                "`windlass status{0}` shows it, `windlass down{0}` ends it; another --directory runs beside it",
+                directory_flag(directory)
+            ),
+            Self::Directory { .. } => {
+                "check that the directory is yours, writable and has room; --directory puts it elsewhere"
+                    .into()
+            }
+            Self::NoFreePort { .. } => "free a port, or set another one in the fleet file".into(),
+            Self::NotStarted { log, .. } | Self::NotReady { log, .. } => {
+                format!("its log is {}; `windlass doctor` checks this machine", log.display())
+            }
+            Self::Secret { .. } => {
+                "set the source, or set GITHUB_WEBHOOK_SECRET, or remove github.secret to have one generated"
+                    .into()
+            }
+            Self::RunningOtherwise { directory, .. } => {
+                format!("`windlass down{0}` first, then `windlass up{0}` again", directory_flag(directory))
+            }
+            Self::NotStopped { pid, .. } => {
+                format!("look at it with `ps -o pid,stat,args -p {pid}`; you may not be its owner")
+            }
+            Self::UnknownCode { nearest, .. } => {
+                format!("nearest: {}; `windlass explain` lists them all", nearest.join(", "))
+            }
+            Self::Fleet { .. } => "`windlass explain WL0412` says what can run here".into(),
+            Self::SupervisorEnded { log, .. } => format!("its log is {}", log.display()),
+            Self::Output(_) => "check where standard output goes: is the disk full?".into(),
+            Self::Environment { .. } => "`windlass doctor` checks this machine".into(),
+            Self::Interrupted => "nothing is left running; run it again".into(),
+        }
+    }
+}
+
+fn directory_flag(directory: &std::path::Path) -> String {
+    let default = std::path::absolute(".windlass").ok();
+    if default.as_deref() == Some(directory) {
+        String::new()
+    } else {
+        format!(" --directory {}", directory.display())
+    }
+}

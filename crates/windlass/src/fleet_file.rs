@@ -1,0 +1,113 @@
+//! The fleet file: found, read, parsed, and its mistakes shown.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use data_encoding::HEXLOWER;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use windlass_fleet::{Fleet, Mistakes};
+
+use crate::context::{Context, Format};
+use crate::failure::{BAD_INPUT, Error, Failure};
+use crate::output;
+use crate::wanted::Wanted;
+
+/// The file that is taken when none is named.
+const DEFAULT: &str = "windlass.toml";
+/// What the built-in default is called.
+const BUILT_IN: &str = "the built-in default";
+
+/// A fleet file's content, and where it came from.
+#[derive(Debug)]
+pub struct Source {
+    /// The file as it was named; `None` for the built-in default.
+    path: Option<PathBuf>,
+    content: Vec<u8>,
+}
+
+/// A fleet that can be run here.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The file, absolute; `None` for the built-in default.
+    pub path: Option<PathBuf>,
+    /// A digest of its content.
+    pub digest: String,
+    /// What to run.
+    pub wanted: Wanted,
+}
+
+impl Source {
+    /// The file that is named, else the one in the current directory, else the built-in default.
+    pub fn find(file: Option<&Path>) -> Result<Self, Error> {
+        match file {
+            Some(path) => Self::read(path),
+            None if Path::new(DEFAULT).exists() => Self::read(Path::new(DEFAULT)),
+            None => Ok(Self::built_in()),
+        }
+    }
+
+    /// The file at `path`.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let content =
+            std::fs::read(path).map_err(|cause| Error::Unreadable { path: path.to_owned(), cause })?;
+        Ok(Self { path: Some(path.to_owned()), content })
+    }
+
+    /// The built-in default.
+    pub fn built_in() -> Self {
+        Self { path: None, content: windlass_fleet::embedded().into() }
+    }
+
+    /// The name for people.
+    pub fn name(&self) -> String {
+        self.path.as_ref().map_or_else(|| BUILT_IN.to_owned(), |path| path.display().to_string())
+    }
+
+    /// The fleet that the file describes, or every mistake in it.
+    pub fn parse(&self) -> Result<Fleet, Mistakes> {
+        windlass_fleet::parse_bytes(&self.content, &self.name())
+    }
+
+    /// What of the fleet runs on this machine.
+    pub fn load(&self, fleet: &Fleet) -> Result<Loaded, Error> {
+        let absolute = |path: &PathBuf| {
+            std::path::absolute(path).map_err(|cause| Error::Unreadable { path: path.clone(), cause })
+        };
+        let path = self.path.as_ref().map(absolute).transpose()?;
+        // Paths in the file are relative to it.
+        let base = path.as_deref().and_then(Path::parent).map(Path::to_owned);
+        let wanted = Wanted::of(fleet, base).map_err(|reason| Error::Fleet { reason })?;
+        Ok(Loaded { path, digest: HEXLOWER.encode(&Sha256::digest(&self.content)), wanted })
+    }
+
+    /// Parses and loads; mistakes are printed, and what is left to tell is the exit code.
+    pub fn settle(&self, context: &Context) -> Result<Loaded, Failure> {
+        let fleet = self.parse().map_err(|mistakes| tell(&mistakes, context.format))?;
+        Ok(self.load(&fleet)?)
+    }
+}
+
+/// Prints every mistake on standard error.
+pub fn tell(mistakes: &Mistakes, format: Format) -> Failure {
+    let mut err = output::err();
+    // That they cannot be printed is nothing that anyone could be told.
+    let _ = match format {
+        Format::Text => writeln!(err, "{}", mistakes.render(true).trim_end()),
+        Format::Json => {
+            let count = mistakes.len();
+            let plural = if count == 1 { "" } else { "s" };
+            let message = format!("{count} mistake{plural} in {}", mistakes.file_name());
+            let object = json!({
+                "error": {
+                    "code": mistakes.code(),
+                    "message": message,
+                    "help": "correct the file; `mistakes` has each with its place",
+                    "mistakes": mistakes.to_json(),
+                }
+            });
+            writeln!(err, "{object}")
+        }
+    };
+    Failure::told(BAD_INPUT)
+}

@@ -1,0 +1,202 @@
+//! `run.json`: what a run consists of, and the object that scripts may rely on.
+//!
+//! The record is written before each process is waited for, so that a supervisor that is killed leaves behind who its
+//! children are. What scripts get ([`Report`]) is a part of it, in the form that the design promises.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::failure::Error;
+use crate::process::Identity;
+use crate::run_directory::{RunDirectory, read_json, write_json};
+
+/// The supervisor's name as a part.
+pub const SUPERVISOR: &str = "supervisor";
+/// nats-server's name as a part.
+pub const NATS: &str = "nats";
+/// The receiver's name as a part.
+pub const RECEIVER: &str = "receiver";
+
+/// How far a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Not everything is ready yet.
+    Starting,
+    /// Everything became ready.
+    Running,
+    /// It is being stopped.
+    Stopping,
+}
+
+/// Everything about a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// The version of Windlass that began it.
+    pub windlass: String,
+    /// How far it is.
+    pub state: State,
+    /// When it began, RFC 3339.
+    pub since: String,
+    /// The fleet's name.
+    pub fleet: String,
+    /// The fleet file, or `None` for the embedded default.
+    pub file: Option<String>,
+    /// A digest of the fleet file, to tell a second `up` with the same file from one with another.
+    pub digest: String,
+    /// The stream that takes GitHub's events, if they are received.
+    pub stream: Option<String>,
+    /// Every address.
+    pub endpoints: Endpoints,
+    /// Every process, by part.
+    pub processes: BTreeMap<String, Identity>,
+}
+
+/// The addresses of the parts. A part that is not in the run is absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoints {
+    /// nats-server.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub nats: Option<NatsEndpoints>,
+    /// The receiver.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub receiver: Option<ReceiverEndpoints>,
+}
+
+/// nats-server's addresses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NatsEndpoints {
+    /// For clients.
+    pub url: String,
+    /// For clients over WebSocket.
+    pub websocket_url: String,
+    /// Credentials for everything of the fleet's account.
+    pub creds: String,
+    /// For monitoring.
+    pub monitor_url: String,
+}
+
+/// The receiver's addresses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceiverEndpoints {
+    /// Where GitHub posts to.
+    pub url: String,
+    /// The file with the webhook secret.
+    pub secret_file: String,
+}
+
+/// What `up --format json` and `status --format json` print.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// The addresses.
+    #[serde(flatten)]
+    pub endpoints: Endpoints,
+    /// The process of each part that runs.
+    pub pids: BTreeMap<String, u32>,
+}
+
+impl RunRecord {
+    /// The record of the directory's run, if there is one.
+    pub fn read(directory: &RunDirectory) -> Option<Self> {
+        read_json(&directory.run_file())
+    }
+
+    /// Writes the record.
+    pub fn write(&self, directory: &RunDirectory) -> Result<(), Error> {
+        write_json(&directory.run_file(), self)
+    }
+
+    /// What scripts get: only processes that `is_alive` are in it.
+    pub fn report(&self, is_alive: impl Fn(&Identity) -> bool) -> Report {
+        let pids = self
+            .processes
+            .iter()
+            .filter(|(_, process)| is_alive(process))
+            .map(|(part, process)| (part.clone(), process.pid))
+            .collect();
+        Report { endpoints: self.endpoints.clone(), pids }
+    }
+
+    /// The processes that still run, in the order in which they are stopped.
+    pub fn alive(&self) -> Vec<(String, Identity)> {
+        let order = |part: &str| match part {
+            SUPERVISOR => 0,
+            RECEIVER => 1,
+            NATS => 3,
+            _ => 2,
+        };
+        let mut alive: Vec<_> = self
+            .processes
+            .iter()
+            .filter(|(_, process)| process.is_alive())
+            .map(|(part, process)| (part.clone(), process.clone()))
+            .collect();
+        alive.sort_by_key(|(part, _)| order(part));
+        alive
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> RunRecord {
+        let process = |pid| Identity { pid, started: format!("boot/{pid}") };
+        RunRecord {
+            windlass: "0.1.0".into(),
+            state: State::Running,
+            since: "2026-01-02T03:04:05Z".into(),
+            fleet: "acme".into(),
+            file: None,
+            digest: "d".into(),
+            stream: Some("GITHUB".into()),
+            endpoints: Endpoints {
+                nats: Some(NatsEndpoints {
+                    url: "nats://127.0.0.1:4222".into(),
+                    websocket_url: "ws://127.0.0.1:9222".into(),
+                    creds: "/run/hub/creds/admin.creds".into(),
+                    monitor_url: "http://127.0.0.1:8222".into(),
+                }),
+                receiver: Some(ReceiverEndpoints {
+                    url: "http://127.0.0.1:8080/github".into(),
+                    secret_file: "/run/secrets/github-webhook".into(),
+                }),
+            },
+            processes: BTreeMap::from([
+                (SUPERVISOR.to_owned(), process(10)),
+                (NATS.to_owned(), process(11)),
+                (RECEIVER.to_owned(), process(12)),
+            ]),
+        }
+    }
+
+    #[test]
+    fn scripts_get_the_promised_object() {
+        let report = record().report(|process| process.pid != 12);
+        let expected = serde_json::json!({
+            "nats": {
+                "url": "nats://127.0.0.1:4222", "websocket_url": "ws://127.0.0.1:9222",
+                "creds": "/run/hub/creds/admin.creds", "monitor_url": "http://127.0.0.1:8222",
+            },
+            "receiver": {
+                "url": "http://127.0.0.1:8080/github", "secret_file": "/run/secrets/github-webhook",
+            },
+            "pids": { "supervisor": 10, "nats": 11 },
+        });
+        assert_eq!(serde_json::to_value(&report).unwrap(), expected);
+        assert_eq!(serde_json::from_value::<Report>(expected).unwrap(), report);
+    }
+
+    #[test]
+    fn what_is_not_part_of_the_run_is_absent() {
+        let report = Report { endpoints: Endpoints::default(), pids: BTreeMap::new() };
+        assert_eq!(serde_json::to_string(&report).unwrap(), r#"{"pids":{}}"#);
+    }
+
+    #[test]
+    fn the_record_survives_the_disk() {
+        let text = serde_json::to_string(&record()).unwrap();
+        assert_eq!(serde_json::from_str::<RunRecord>(&text).unwrap(), record());
+    }
+}
