@@ -1,1 +1,18 @@
-//! tests
+//! The harness of the end-to-end tests: a real fleet of the real binary, in a directory of its own, on free ports.
+//!
+//! A test starts a [`Fleet`], posts [`Delivery`]s to it as GitHub would, and reads the stream back with a client of its
+//! own. Whatever a fleet started is ended when it is dropped, by process id. Tests run side by side.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, clippy::panic)]
+
+mod delivery;
+mod fleet;
+mod load;
+pub mod raw_http;
+mod tools;
+
+pub use delivery::{Answer, Delivery, Github};
+pub use fleet::{Builder, Fleet, Message, signal};
+pub use load::{Load, Taken};
+pub use rustix::process::Signal;
+pub use tools::{free_port, nats_server, nats_py, repository, webhook_examples, windlass};

@@ -7,9 +7,10 @@ use async_nats::jetstream::{self, stream::Stream};
 use async_nats::{Client, HeaderMap, datetime};
 use bytes::Bytes;
 use jiff::Timestamp;
+use tokio::sync::OnceCell;
 
 use super::error::Error;
-use super::feed::{Feed, Range};
+use super::feed::{Feed, Range, pending};
 use super::filter::{Filter, Selection, prefixes};
 use super::outline::Outline;
 use super::payloads::{Payloads, json};
@@ -49,6 +50,7 @@ pub struct Reader {
     pub(super) stream: Stream,
     payloads: Arc<Payloads>,
     prefixes: Vec<String>,
+    trusted: OnceCell<bool>,
 }
 
 impl Reader {
@@ -63,17 +65,12 @@ impl Reader {
             .await
             .map_err(|error| Error::NoStream { stream: stream.to_owned(), cause: error.to_string() })?;
         let prefixes = prefixes(&stream.cached_info().config.subjects);
-        Ok(Self { stream, payloads: Arc::new(Payloads::new(context)), prefixes })
+        Ok(Self { stream, payloads: Arc::new(Payloads::new(context)), prefixes, trusted: OnceCell::new() })
     }
 
     /// The stream's name.
     pub fn name(&self) -> &str {
         &self.stream.cached_info().config.name
-    }
-
-    /// The subjects' first tokens, as far as the stream's configuration tells them.
-    pub fn prefixes(&self) -> &[String] {
-        &self.prefixes
     }
 
     /// Fetches payloads.
@@ -105,6 +102,24 @@ impl Reader {
         Ok(Events { until: query.until, ..events })
     }
 
+    /// What of a filter the server can decide.
+    pub(super) async fn selection(&self, filter: &Filter) -> Result<Selection, Error> {
+        let selection = filter.selection(&self.prefixes);
+        if selection.subjects.is_empty() || *self.trusted.get_or_try_init(|| self.has_only_events()).await? {
+            return Ok(selection);
+        }
+        Ok(filter.selection(&[]))
+    }
+
+    /// Whether every subject in the stream is one of the prefixes and four names. A stream on `github.acme.>` has its
+    /// prefix before the owner, one on `replayed.>` may have it behind `replayed`: there, a filter on the subject
+    /// would miss events, and of an empty stream nobody knows.
+    async fn has_only_events(&self) -> Result<bool, Error> {
+        let events: Vec<String> = self.prefixes.iter().map(|prefix| format!("{prefix}.*.*.*.*")).collect();
+        let all = pending(&self.stream, &[], 1).await?;
+        Ok(all > 0 && all == pending(&self.stream, &events, 1).await?)
+    }
+
     pub(super) async fn events(
         &self,
         filter: Filter,
@@ -112,7 +127,7 @@ impl Reader {
         end: Option<u64>,
         headers_only: bool,
     ) -> Result<Events<'_>, Error> {
-        let Selection { subjects, .. } = filter.selection(&self.prefixes);
+        let Selection { subjects, .. } = self.selection(&filter).await?;
         let range = Range { subjects, start, end, headers_only };
         let feed = Feed::open(self.stream.clone(), range).await?;
         Ok(Events { reader: self, feed, filter, until: None, silent: false })

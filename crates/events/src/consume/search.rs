@@ -42,7 +42,7 @@ impl Reader {
         if count == 0 || last == 0 {
             return Ok(last + 1);
         }
-        let selection = filter.selection(self.prefixes());
+        let selection = self.selection(filter).await?;
         // What the server lets through may be more than what is wanted: then go farther back until it is enough.
         let mut enough = count;
         loop {

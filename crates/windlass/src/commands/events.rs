@@ -23,14 +23,12 @@ use std::process::ExitCode;
 use crate::context::Context;
 use crate::failure::{Failure, INTERRUPTED};
 
-const LONG_ABOUT: &str = "\
-Watch, send, show and replay GitHub's events.
-
+/// Behind the short description, which the list of all commands shows too.
+const MORE: &str = "\
 The events are those in the stream of the fleet that runs here (see `windlass up`), or of any NATS named with \
 --nats-url. Reading changes nothing: no durable consumer is made, nothing is acknowledged. Payloads that were too \
-large for a message are fetched from their object bucket, and their digest is checked.";
+large for a message are fetched from their object bucket, and their digest is checked.
 
-const EXAMPLES: &str = "\
 Examples:
   windlass events tail --repository acme/api
   windlass events show 72d3162e-cc78-11e3-81ab-4c9367dc0958
@@ -39,21 +37,18 @@ Examples:
 
 /// Watch, send, show and replay GitHub's events.
 #[derive(Debug, clap::Args)]
-#[command(long_about = LONG_ABOUT, after_long_help = EXAMPLES, disable_help_subcommand = true)]
+#[command(after_long_help = MORE, disable_help_subcommand = true)]
 pub struct Args {
     #[command(subcommand)]
     command: Command,
 }
 
+/// Each documents itself: a comment here would take the place of its description.
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Print events as they come
     Tail(tail::Args),
-    /// Print one event: subject, headers, payload
     Show(show::Args),
-    /// Deliver stored events again, to a URL or a subject
     Replay(replay::Args),
-    /// Sign a payload and post it, for trying
     Send(send::Args),
 }
 

@@ -119,10 +119,10 @@ mod tests {
         assert_eq!(
             [&push, &pull, &push, &member].map(|view| plain_line(&mut lines, view)),
             [
-                "2026-01-31 18:00:00  acme/api              push                  octocat       main: 1 commit",
-                "2026-01-31 18:00:00  acme/a-repository-with-a-name  pull_request.opened   octocat       #7 Add[31m x",
-                "2026-01-31 18:00:00  acme/api                       push                  octocat       main: 1 commit",
-                "2026-01-31 18:00:00  acme                           organization.member_added  -",
+                "2026-01-31 18:00:00  acme/api                  push                        octocat         main: 1 commit",
+                "2026-01-31 18:00:00  acme/a-repository-with-a-name  pull_request.opened         octocat         #7 Add[31m x",
+                "2026-01-31 18:00:00  acme/api                       push                        octocat         main: 1 commit",
+                "2026-01-31 18:00:00  acme                           organization.member_added   -",
             ]
         );
     }

@@ -63,7 +63,7 @@ Exit codes: 0 all were taken; 1 some were not: `help` then says how to go on; 13
 
 /// Arguments of `windlass events replay`.
 #[derive(Debug, clap::Args)]
-#[command(long_about = LONG_ABOUT, after_long_help = EXAMPLES)]
+#[command(about = "Deliver stored events again, to a URL or a subject", long_about = LONG_ABOUT, after_long_help = EXAMPLES)]
 pub struct Args {
     /// Begin this long ago, or at this time
     #[arg(

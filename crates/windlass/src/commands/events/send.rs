@@ -36,7 +36,7 @@ Exit codes: 0 every delivery was answered with 2xx; 1 one was not, or there was 
 
 /// Arguments of `windlass events send`.
 #[derive(Debug, clap::Args)]
-#[command(long_about = LONG_ABOUT, after_long_help = EXAMPLES)]
+#[command(about = "Sign a payload and post it, for trying", long_about = LONG_ABOUT, after_long_help = EXAMPLES)]
 pub struct Args {
     /// The payload; `-` for standard input
     #[arg(value_name = "FILE")]

@@ -29,7 +29,7 @@ Examples:
 
 /// Arguments of `windlass events show`.
 #[derive(Debug, clap::Args)]
-#[command(long_about = LONG_ABOUT, after_long_help = EXAMPLES)]
+#[command(about = "Print one event: subject, headers, payload", long_about = LONG_ABOUT, after_long_help = EXAMPLES)]
 pub struct Args {
     /// The delivery GUID
     #[arg(value_name = "GUID", required_unless_present = "sequence", conflicts_with = "sequence")]

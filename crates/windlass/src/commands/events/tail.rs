@@ -42,7 +42,7 @@ Examples:
   windlass events tail --repository acme/api --event 'pull_request*' --action opened,closed
   windlass events tail --since 1h --sender octocat
   windlass events tail --last 20 --no-follow --delivery
-  windlass events tail --all --no-follow --format json | jq -r 'select(.event == \"push\") | .payload.after'
+  windlass events tail --all --no-follow --format json | jq -r .delivery
 
 Times: 90s, 15m, 1h30m, '2 days' (ago), 18:00, 2026-01-31, '2026-01-31 18:00' (local), 2026-01-31T18:00:00Z. The \
 time of an event is when the stream took it.
@@ -51,7 +51,7 @@ Exit codes: 0 the end was reached, or the reader of the output went away; 130 Ct
 
 /// Arguments of `windlass events tail`.
 #[derive(Debug, clap::Args)]
-#[command(long_about = LONG_ABOUT, after_long_help = EXAMPLES)]
+#[command(about = "Print events as they come", long_about = LONG_ABOUT, after_long_help = EXAMPLES)]
 pub struct Args {
     /// Begin this long ago, or at this time
     #[arg(long, value_name = "TIME", value_parser = when::parse, conflicts_with_all = ["last", "all"])]

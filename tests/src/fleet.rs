@@ -1,0 +1,291 @@
+//! A running fleet.
+
+use crate::delivery::Github;
+use crate::tools;
+use async_nats::HeaderMap;
+use async_nats::jetstream::{self, consumer::DeliverPolicy, stream::Stream};
+use bytes::Bytes;
+use futures::StreamExt;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// How a fleet is to be.
+#[derive(Clone, Debug, Default)]
+pub struct Builder {
+    jetstream: String,
+    stream: String,
+    github: String,
+    environment: Vec<(String, String)>,
+}
+
+impl Builder {
+    /// More keys of the hub's `jetstream = { … }`, such as `storage = "64MiB"`.
+    pub fn jetstream(mut self, keys: &str) -> Self {
+        self.jetstream = keys.to_owned();
+        self
+    }
+
+    /// More lines of `[streams.GITHUB]`.
+    pub fn stream(mut self, lines: &str) -> Self {
+        self.stream = lines.to_owned();
+        self
+    }
+
+    /// More lines of `[github]`.
+    pub fn github(mut self, lines: &str) -> Self {
+        self.github = lines.to_owned();
+        self
+    }
+
+    /// A variable of the environment in which `up` is run.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The fleet's file, with free ports.
+    pub fn file(&self) -> String {
+        let port = tools::free_port;
+        let (client, websocket, monitor, listen) = (port(), port(), port(), port());
+        let jetstream = if self.jetstream.is_empty() { r#"storage = "1GiB""# } else { &self.jetstream };
+        format!(
+            "[fleet]\nname = \"test\"\n\n[clusters.hub]\nports = {{ client = {client}, websocket = {websocket}, \
+             monitor = {monitor} }}\njetstream = {{ domain = \"hub\", {jetstream} }}\n\n\
+             [streams.GITHUB]\nsubjects = [\"github.>\"]\n{}\n\n[github]\nlisten = \"127.0.0.1:{listen}\"\n{}\n",
+            self.stream, self.github,
+        )
+    }
+
+    /// Starts it in a new directory.
+    pub fn start(self) -> Fleet {
+        let directory = tempfile::Builder::new().prefix("windlass-test-").tempdir().expect("a directory");
+        self.start_in(directory)
+    }
+
+    /// Starts it in this directory.
+    pub fn start_in(self, directory: TempDir) -> Fleet {
+        fs::write(directory.path().join("windlass.toml"), self.file()).expect("the fleet file");
+        let mut fleet = Fleet { directory, environment: self.environment, report: Value::Null };
+        fleet.up();
+        fleet
+    }
+}
+
+/// A fleet that runs until it is dropped.
+#[derive(Debug)]
+pub struct Fleet {
+    directory: TempDir,
+    environment: Vec<(String, String)>,
+    /// What `up --format json` printed.
+    pub report: Value,
+}
+
+/// A message of the stream, as an independent client reads it.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// Its sequence in the stream.
+    pub sequence: u64,
+    /// Its subject.
+    pub subject: String,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Bytes,
+}
+
+impl Message {
+    /// A header's value, or an empty text.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map(|value| value.as_str()).unwrap_or_default()
+    }
+}
+
+impl Fleet {
+    /// A fleet as the defaults make it, on free ports.
+    pub fn start() -> Self {
+        Builder::default().start()
+    }
+
+    /// A fleet with something changed.
+    pub fn with() -> Builder {
+        Builder::default()
+    }
+
+    /// The directory that holds `windlass.toml` and `.windlass/`.
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The directory `.windlass/`.
+    pub fn state(&self) -> PathBuf {
+        self.path().join(".windlass")
+    }
+
+    /// A `windlass` command in the fleet's directory, with nothing of the caller's Windlass settings.
+    pub fn command(&self, arguments: &[impl AsRef<OsStr>]) -> Command {
+        let mut command = Command::new(tools::windlass());
+        command.args(arguments).current_dir(self.path());
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("GITHUB_")) {
+            command.env_remove(name);
+        }
+        command
+            .env_remove("WINDLASS_DIRECTORY")
+            .env("WINDLASS_NATS_SERVER", tools::nats_server())
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// Runs a `windlass` command to its end.
+    pub fn run(&self, arguments: &[impl AsRef<OsStr>]) -> Output {
+        self.command(arguments).output().expect("windlass can be run")
+    }
+
+    /// Runs `windlass up --detach` and takes what it prints.
+    pub fn up(&mut self) {
+        let output = self.run(&["up", "--detach", "--format", "json"]);
+        assert!(output.status.success(), "up failed: {}", String::from_utf8_lossy(&output.stderr));
+        self.report = serde_json::from_slice(&output.stdout).expect("up prints one JSON object");
+    }
+
+    /// Runs `windlass down`.
+    pub fn down(&self) {
+        let output = self.run(&["down"]);
+        assert!(output.status.success(), "down failed: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// What `windlass status --format json` prints now.
+    pub fn status(&self) -> Value {
+        let output = self.run(&["status", "--format", "json"]);
+        serde_json::from_slice(&output.stdout).expect("status prints one JSON object")
+    }
+
+    /// The process id of a part now: `nats`, `receiver` or `supervisor`.
+    pub fn pid(&self, part: &str) -> Option<i32> {
+        let record = fs::read(self.state().join("run.json")).ok()?;
+        let record: Value = serde_json::from_slice(&record).ok()?;
+        let pid = record["processes"][part]["pid"].as_i64()?;
+        i32::try_from(pid).ok()
+    }
+
+    /// Sends a signal to a part, if it runs.
+    pub fn signal(&self, part: &str, signal_to_send: Signal) {
+        if let Some(pid) = self.pid(part) {
+            signal(pid, signal_to_send);
+        }
+    }
+
+    /// The receiver's URL.
+    pub fn url(&self) -> &str {
+        self.report["receiver"]["url"].as_str().expect("receiver.url")
+    }
+
+    /// The receiver's URL of another path, such as `/metrics`.
+    pub fn url_of(&self, path: &str) -> String {
+        self.url().replace("/github", path)
+    }
+
+    /// The webhook secret.
+    pub fn secret(&self) -> String {
+        let file = self.report["receiver"]["secret_file"].as_str().expect("receiver.secret_file");
+        fs::read_to_string(file).expect("the secret file").lines().next().unwrap_or_default().to_owned()
+    }
+
+    /// GitHub, set up for this fleet.
+    pub fn github(&self) -> Github {
+        Github::new(self.url(), &self.secret())
+    }
+
+    /// A client of our own, with the credentials that `up` prints.
+    pub async fn nats(&self) -> async_nats::Client {
+        let nats = &self.report["nats"];
+        let creds = nats["creds"].as_str().expect("nats.creds");
+        async_nats::ConnectOptions::new()
+            .credentials_file(creds)
+            .await
+            .expect("the credentials that up prints")
+            .connect(nats["url"].as_str().expect("nats.url"))
+            .await
+            .expect("a connection to NATS")
+    }
+
+    /// The stream GITHUB.
+    pub async fn stream(&self) -> Stream {
+        jetstream::new(self.nats().await).get_stream("GITHUB").await.expect("the stream GITHUB")
+    }
+
+    /// How many messages the stream has.
+    pub async fn count(&self) -> u64 {
+        self.stream().await.get_info().await.expect("the stream's state").state.messages
+    }
+
+    /// Every message of the stream, oldest first.
+    pub async fn messages(&self) -> Vec<Message> {
+        let stream = self.stream().await;
+        let count = stream.get_info().await.expect("the stream's state").state.messages;
+        let config = jetstream::consumer::pull::OrderedConfig {
+            deliver_policy: DeliverPolicy::All,
+            ..jetstream::consumer::pull::OrderedConfig::default()
+        };
+        let consumer = stream.create_consumer(config).await.expect("a consumer");
+        let mut messages = consumer.messages().await.expect("messages");
+        let mut all = Vec::new();
+        while (all.len() as u64) < count {
+            let message = tokio::time::timeout(Duration::from_secs(30), messages.next()).await;
+            let message = message.expect("the next message in time").expect("a message").expect("a message");
+            all.push(Message {
+                sequence: message.info().expect("a sequence").stream_sequence,
+                subject: message.subject.to_string(),
+                headers: message.headers.clone().unwrap_or_default(),
+                body: message.payload.clone(),
+            });
+        }
+        all
+    }
+
+    /// Waits until NATS is connected and nothing is left in the spool.
+    pub async fn settle(&self) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let ready = reqwest::get(self.url_of("/readyz")).await;
+            if let Ok(ready) = ready {
+                let body: Value = ready.json().await.unwrap_or_default();
+                if body["nats"] == "connected" && body["spool"]["events"] == 0 && body["spool"]["bytes"] == 0 {
+                    return;
+                }
+            }
+            assert!(Instant::now() < deadline, "the fleet did not settle: {}", self.status());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        let pids: Vec<i32> = ["supervisor", "receiver", "nats"].iter().filter_map(|part| self.pid(part)).collect();
+        for &pid in &pids {
+            // A stopped process could not end.
+            signal(pid, Signal::CONT);
+        }
+        let _ = self.run(&["down"]);
+        if std::thread::panicking() {
+            for log in ["supervisor.log", "receiver.log"] {
+                let text = fs::read_to_string(self.state().join("log").join(log)).unwrap_or_default();
+                let tail: Vec<&str> = text.lines().rev().take(20).collect();
+                eprintln!("--- {log} (newest first)\n{}", tail.join("\n"));
+            }
+        }
+    }
+}
+
+/// Sends a signal to a process.
+pub fn signal(pid: i32, signal: Signal) {
+    if let Some(pid) = Pid::from_raw(pid) {
+        let _ = kill_process(pid, signal);
+    }
+}

@@ -1,0 +1,94 @@
+//! GitHub under load: many deliveries at once, each tried again as a redelivery would, and a record of every answer.
+
+use crate::delivery::{Delivery, Github};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::task::JoinHandle;
+
+/// GitHub waits ten seconds for an answer. Starved of processor time, a test's own clock reads a little more.
+const GITHUB_WAITS: Duration = Duration::from_secs(10);
+
+/// A delivery that was answered with 2xx.
+#[derive(Clone, Debug)]
+pub struct Taken {
+    /// The delivery.
+    pub delivery: Delivery,
+    /// The status it was taken with: 200 or 202.
+    pub status: u16,
+    /// Which sender sent it, and as which of its deliveries.
+    pub sender: usize,
+}
+
+/// A load that runs until it is stopped.
+#[derive(Debug)]
+pub struct Load {
+    stop: Arc<AtomicBool>,
+    sent: Arc<AtomicUsize>,
+    senders: Vec<JoinHandle<Vec<Taken>>>,
+}
+
+impl Load {
+    /// Starts `senders` senders. Each sends one delivery after another to a repository of its own, and each delivery
+    /// again (same GUID) until it gets a 2xx.
+    pub fn start(github: &Github, senders: usize) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let sent = Arc::new(AtomicUsize::new(0));
+        let senders = (0..senders)
+            .map(|sender| tokio::spawn(send(github.clone(), sender, Arc::clone(&stop), Arc::clone(&sent))))
+            .collect();
+        Self { stop, sent, senders }
+    }
+
+    /// How many deliveries have been taken.
+    pub fn taken(&self) -> usize {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Waits until this many more have been taken.
+    pub async fn wait_for(&self, more: usize) {
+        let goal = self.taken() + more;
+        while self.taken() < goal {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// Lets every sender finish its delivery, and gives all that were taken, each sender's in order.
+    pub async fn stop(self) -> Vec<Taken> {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut taken = Vec::new();
+        for sender in self.senders {
+            taken.extend(sender.await.expect("a sender"));
+        }
+        taken
+    }
+}
+
+async fn send(github: Github, sender: usize, stop: Arc<AtomicBool>, sent: Arc<AtomicUsize>) -> Vec<Taken> {
+    let mut taken = Vec::new();
+    for number in 0.. {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let delivery = Delivery::push("acme", &format!("sender-{sender}"), number);
+        loop {
+            let took = match github.try_deliver(&delivery).await {
+                Ok(answer) if answer.is_success() => {
+                    assert!(answer.took < GITHUB_WAITS, "{answer:?}");
+                    taken.push(Taken { delivery, status: answer.status, sender });
+                    sent.fetch_add(1, Ordering::Relaxed);
+                    break;
+                }
+                Ok(answer) => {
+                    assert_eq!(answer.status, 503, "{answer:?}");
+                    answer.took
+                }
+                // The receiver was killed, or is not up again yet.
+                Err((_, took)) => took,
+            };
+            assert!(took < GITHUB_WAITS, "no answer within {took:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+    taken
+}

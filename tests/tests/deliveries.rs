@@ -1,0 +1,77 @@
+//! The kinds of delivery that differ from the usual push: pings, forms, odd names, other secrets.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use serde_json::json;
+use std::fs;
+use windlass_tests::{Delivery, Fleet, Github, free_port};
+
+#[tokio::test]
+async fn a_ping_is_an_event_like_any_other() {
+    let fleet = Fleet::start();
+    let ping = Delivery::json("ping", &json!({ "zen": "Design for failure.", "hook_id": 1 }));
+    assert_eq!(fleet.github().deliver(&ping).await.status, 200);
+    assert_eq!(fleet.messages().await[0].subject, "github.-.-.ping.-");
+}
+
+#[tokio::test]
+async fn a_form_is_stored_as_it_came_and_named_by_its_payload() {
+    let fleet = Fleet::start();
+    let body = "payload=%7B%22action%22%3A%22opened%22%2C%22repository%22%3A%7B%22name%22%3A%22r%22%2C%22owner%22%3A%7B%22login%22%3A%22o%22%7D%7D%7D";
+    let mut form = Delivery::new("issues", body);
+    form.content_type = "application/x-www-form-urlencoded; charset=utf-8";
+    assert_eq!(fleet.github().deliver(&form).await.status, 200);
+    let message = &fleet.messages().await[0];
+    assert_eq!(message.subject, "github.o.r.issues.opened");
+    assert_eq!(message.body, body);
+    assert_eq!(message.header("Content-Type"), "application/x-www-form-urlencoded");
+}
+
+#[tokio::test]
+async fn names_with_dots_and_events_without_a_repository_have_subjects_that_can_be_told_apart() {
+    let fleet = Fleet::start();
+    let repository = |name: &str| json!({ "repository": { "name": name, "owner": { "login": "acme" } } });
+    for (event, payload, subject) in [
+        ("push", repository(".github"), "github.acme.%2Egithub.push.-"),
+        ("push", repository("a.b"), "github.acme.a%2Eb.push.-"),
+        ("organization", json!({ "action": "renamed", "organization": { "login": "acme" } }), "github.acme.-.organization.renamed"),
+        ("marketplace_purchase", json!({ "action": "purchased" }), "github.-.-.marketplace_purchase.purchased"),
+    ] {
+        let answer = fleet.github().deliver(&Delivery::json(event, &payload)).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let last = fleet.messages().await.pop().unwrap();
+        assert_eq!(last.subject, subject);
+    }
+}
+
+#[tokio::test]
+async fn a_secret_is_rotated_without_a_failed_delivery() {
+    let directory = tempfile::tempdir().unwrap();
+    let old = directory.path().join("old");
+    let new = directory.path().join("new");
+    fs::write(&old, "old secret").unwrap();
+    fs::write(&new, "new secret").unwrap();
+    let secrets = format!("secret = [{{ file = '{}' }}, {{ file = '{}' }}]", new.display(), old.display());
+    let fleet = Fleet::with().github(&secrets).start();
+    let push = |number| Delivery::push("acme", "r", number);
+    for (number, secret, status) in [(0, "old secret", 200), (1, "new secret", 200), (2, "no secret", 401)] {
+        let answer = Github::new(fleet.url(), secret).deliver(&push(number)).await;
+        assert_eq!(answer.status, status, "{secret}: {answer:?}");
+    }
+    assert_eq!(fleet.count().await, 2);
+}
+
+#[tokio::test]
+async fn the_port_of_the_file_is_the_receivers() {
+    let port = free_port();
+    let fleet = Fleet::with().start();
+    assert!(fleet.url().starts_with("http://127.0.0.1:"));
+    assert_ne!(fleet.url(), format!("http://127.0.0.1:{port}/github"));
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        let response = reqwest::get(fleet.url_of(path)).await.unwrap();
+        assert_eq!(response.status(), 200, "{path}");
+    }
+    let metrics = reqwest::get(fleet.url_of("/metrics")).await.unwrap().text().await.unwrap();
+    assert!(metrics.contains("windlass_receiver_deliveries_total{outcome=\"Stored\"} 0"), "{metrics}");
+    assert!(metrics.ends_with("# EOF\n"));
+}
