@@ -255,7 +255,8 @@ impl Fleet {
             let ready = reqwest::get(self.url_of("/readyz")).await;
             if let Ok(ready) = ready {
                 let body: Value = ready.json().await.unwrap_or_default();
-                if body["nats"] == "connected" && body["spool"]["events"] == 0 && body["spool"]["bytes"] == 0 {
+                if body["nats"] == "connected" && body["spool"]["events"] == 0 && body["spool"]["bytes"] == 0
+                {
                     return;
                 }
             }
@@ -267,7 +268,8 @@ impl Fleet {
 
 impl Drop for Fleet {
     fn drop(&mut self) {
-        let pids: Vec<i32> = ["supervisor", "receiver", "nats"].iter().filter_map(|part| self.pid(part)).collect();
+        let pids: Vec<i32> =
+            ["supervisor", "receiver", "nats"].iter().filter_map(|part| self.pid(part)).collect();
         for &pid in &pids {
             // A stopped process could not end.
             signal(pid, Signal::CONT);

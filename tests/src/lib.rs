@@ -15,4 +15,4 @@ pub use delivery::{Answer, Delivery, Github};
 pub use fleet::{Builder, Fleet, Message, signal};
 pub use load::{Load, Taken};
 pub use rustix::process::Signal;
-pub use tools::{free_port, nats_server, nats_py, repository, webhook_examples, windlass};
+pub use tools::{free_port, nats_py, nats_server, repository, webhook_examples, windlass};

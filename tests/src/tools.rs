@@ -17,7 +17,11 @@ pub fn windlass() -> PathBuf {
     }
     let test = env::current_exe().expect("the test's own path");
     let beside = test.ancestors().nth(2).expect("target/<profile>/deps/").join("windlass");
-    assert!(beside.exists(), "{} is missing: build it (cargo build -p windlass) or set WINDLASS_BIN", beside.display());
+    assert!(
+        beside.exists(),
+        "{} is missing: build it (cargo build -p windlass) or set WINDLASS_BIN",
+        beside.display()
+    );
     beside
 }
 
@@ -28,7 +32,10 @@ pub fn nats_server() -> PathBuf {
 
 /// GitHub's published examples (npm `@octokit/webhooks-examples`): the file with all events and their payloads.
 pub fn webhook_examples() -> PathBuf {
-    installed("WINDLASS_WEBHOOK_EXAMPLES", "test-data/node_modules/@octokit/webhooks-examples/api.github.com/index.json")
+    installed(
+        "WINDLASS_WEBHOOK_EXAMPLES",
+        "test-data/node_modules/@octokit/webhooks-examples/api.github.com/index.json",
+    )
 }
 
 /// The directory to put on `PYTHONPATH` for the Python client `nats`.

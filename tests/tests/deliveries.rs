@@ -34,8 +34,16 @@ async fn names_with_dots_and_events_without_a_repository_have_subjects_that_can_
     for (event, payload, subject) in [
         ("push", repository(".github"), "github.acme.%2Egithub.push.-"),
         ("push", repository("a.b"), "github.acme.a%2Eb.push.-"),
-        ("organization", json!({ "action": "renamed", "organization": { "login": "acme" } }), "github.acme.-.organization.renamed"),
-        ("marketplace_purchase", json!({ "action": "purchased" }), "github.-.-.marketplace_purchase.purchased"),
+        (
+            "organization",
+            json!({ "action": "renamed", "organization": { "login": "acme" } }),
+            "github.acme.-.organization.renamed",
+        ),
+        (
+            "marketplace_purchase",
+            json!({ "action": "purchased" }),
+            "github.-.-.marketplace_purchase.purchased",
+        ),
     ] {
         let answer = fleet.github().deliver(&Delivery::json(event, &payload)).await;
         assert_eq!(answer.status, 200, "{answer:?}");

@@ -23,7 +23,8 @@ fn large(size: usize) -> Delivery {
 }
 
 async fn read_back(fleet: &Fleet, delivery: &Delivery) -> Vec<u8> {
-    let message = fleet.messages().await.into_iter().find(|message| message.header("ce-id") == delivery.id).unwrap();
+    let message =
+        fleet.messages().await.into_iter().find(|message| message.header("ce-id") == delivery.id).unwrap();
     assert!(message.body.is_empty());
     assert_eq!(message.header("ce-dataref"), format!("nats-object://GITHUB_PAYLOADS/{}", delivery.id));
     assert_eq!(message.header("Windlass-Payload-Size"), delivery.body.len().to_string());
@@ -48,7 +49,10 @@ async fn twenty_four_megabytes_round_trip_and_are_stored_once() {
     assert_eq!((answer.status, &answer.body["duplicate"]), (200, &json!(true)), "{answer:?}");
     assert_eq!(fleet.count().await, 1);
     let shown = fleet.run(&["events", "show", &delivery.id, "--body"]);
-    assert!(shown.status.success() && shown.stdout == delivery.body, "events show --body gives the exact bytes");
+    assert!(
+        shown.status.success() && shown.stdout == delivery.body,
+        "events show --body gives the exact bytes"
+    );
 }
 
 #[tokio::test]

@@ -49,7 +49,7 @@ struct Lingering {
     discarded: usize,
 }
 
-const LINGER: Duration = Duration::from_secs(2);
+const LINGER: Duration = Duration::from_secs(1);
 const MOST_DISCARDED: usize = 32 * 1024 * 1024;
 
 impl Lingering {

@@ -59,7 +59,9 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitCode, Failure> {
             log(LevelFilter::INFO);
             match args.threads() {
                 1 => on_one_thread(receive::run(args, context)),
-                threads => run_on(Builder::new_multi_thread().worker_threads(threads), receive::run(args, context)),
+                threads => {
+                    run_on(Builder::new_multi_thread().worker_threads(threads), receive::run(args, context))
+                }
             }
         }
     }
