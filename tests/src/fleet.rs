@@ -70,8 +70,8 @@ impl Builder {
 
     /// Starts it in this directory.
     pub fn start_in(self, directory: TempDir) -> Fleet {
-        fs::write(directory.path().join("windlass.toml"), self.file()).expect("the fleet file");
-        let mut fleet = Fleet { directory, environment: self.environment, report: Value::Null };
+        let mut fleet = Fleet { directory, environment: Vec::new(), report: Value::Null };
+        fleet.configure(self);
         fleet.up();
         fleet
     }
@@ -117,6 +117,12 @@ impl Fleet {
         Builder::default()
     }
 
+    /// Writes another fleet file, for the next `up`.
+    pub fn configure(&mut self, builder: Builder) {
+        fs::write(self.path().join("windlass.toml"), builder.file()).expect("the fleet file");
+        self.environment = builder.environment;
+    }
+
     /// The directory that holds `windlass.toml` and `.windlass/`.
     pub fn path(&self) -> &Path {
         self.directory.path()
@@ -127,17 +133,23 @@ impl Fleet {
         self.path().join(".windlass")
     }
 
-    /// A `windlass` command in the fleet's directory, with nothing of the caller's Windlass settings.
-    pub fn command(&self, arguments: &[impl AsRef<OsStr>]) -> Command {
+    /// A `windlass` command in a directory, with nothing of the caller's settings.
+    pub fn command_in(directory: &Path, arguments: &[impl AsRef<OsStr>]) -> Command {
+        const SETTINGS: [&str; 4] = ["GITHUB_", "WINDLASS_", "NATS_", "RUST_LOG"];
         let mut command = Command::new(tools::windlass());
-        command.args(arguments).current_dir(self.path());
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("GITHUB_")) {
-            command.env_remove(name);
+        for (name, _) in std::env::vars() {
+            if SETTINGS.iter().any(|prefix| name.starts_with(prefix)) {
+                command.env_remove(name);
+            }
         }
+        command.args(arguments).current_dir(directory).env("WINDLASS_NATS_SERVER", tools::nats_server());
         command
-            .env_remove("WINDLASS_DIRECTORY")
-            .env("WINDLASS_NATS_SERVER", tools::nats_server())
-            .envs(self.environment.iter().map(|(name, value)| (name, value)));
+    }
+
+    /// A `windlass` command in the fleet's directory and environment.
+    pub fn command(&self, arguments: &[impl AsRef<OsStr>]) -> Command {
+        let mut command = Self::command_in(self.path(), arguments);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 
@@ -250,7 +262,8 @@ impl Fleet {
 
     /// Waits until NATS is connected and nothing is left in the spool.
     pub async fn settle(&self) {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        // Far more than it takes: a nats-server that died often is started again after a pause of seconds.
+        let deadline = Instant::now() + Duration::from_secs(120);
         loop {
             let ready = reqwest::get(self.url_of("/readyz")).await;
             if let Ok(ready) = ready {
@@ -275,6 +288,8 @@ impl Drop for Fleet {
             signal(pid, Signal::CONT);
         }
         let _ = self.run(&["down"]);
+        let left = tools::end_processes_of(self.path());
+        assert!(left.is_empty() || std::thread::panicking(), "left running after down: {left:?}");
         if std::thread::panicking() {
             for log in ["supervisor.log", "receiver.log"] {
                 let text = fs::read_to_string(self.state().join("log").join(log)).unwrap_or_default();

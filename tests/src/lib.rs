@@ -6,10 +6,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, clippy::panic)]
 
 mod delivery;
+pub mod filestore;
 mod fleet;
 mod load;
 pub mod raw_http;
 mod tools;
+pub mod vectors;
 
 pub use delivery::{Answer, Delivery, Github};
 pub use fleet::{Builder, Fleet, Message, signal};

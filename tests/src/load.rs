@@ -3,7 +3,7 @@
 use crate::delivery::{Delivery, Github};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
 /// GitHub waits ten seconds for an answer. Starved of processor time, a test's own clock reads a little more.
@@ -48,7 +48,14 @@ impl Load {
     /// Waits until this many more have been taken.
     pub async fn wait_for(&self, more: usize) {
         let goal = self.taken() + more;
+        let deadline = Instant::now() + Duration::from_secs(120);
         while self.taken() < goal {
+            // A sender ends early only when an answer was wrong or late; `stop` says which.
+            let failed = self.senders.iter().any(JoinHandle::is_finished);
+            if failed {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{} of {goal} deliveries were taken", self.taken());
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }

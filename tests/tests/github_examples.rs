@@ -42,7 +42,8 @@ fn subject(event: &str, payload: &Value) -> String {
 
 #[tokio::test]
 async fn each_published_payload_is_stored_once_as_it_came() {
-    let examples: Vec<Value> = serde_json::from_slice(&fs::read(webhook_examples()).unwrap()).unwrap();
+    let Some(examples) = webhook_examples() else { return };
+    let examples: Vec<Value> = serde_json::from_slice(&fs::read(examples).unwrap()).unwrap();
     let deliveries: Vec<(Delivery, Value)> = examples
         .iter()
         .flat_map(|group| {

@@ -57,10 +57,14 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads an object and calls `member` for each of its keys; `member` must read the value.
-    pub(super) fn object(&mut self, mut member: impl FnMut(&mut Self, &str) -> Result<()>) -> Result<()> {
-        self.members(|reader, key| match key.decode() {
-            Some(key) => member(reader, &key),
-            None => member(reader, ""),
+    pub(super) fn object(&mut self, mut member: impl FnMut(&mut Self, &[u8]) -> Result<()>) -> Result<()> {
+        self.members(|reader, key| {
+            if key.escaped {
+                let key = key.decode().unwrap_or_default();
+                member(reader, key.as_bytes())
+            } else {
+                member(reader, key.bytes)
+            }
         })
     }
 
@@ -233,15 +237,15 @@ impl<'a> Reader<'a> {
 fn plain(text: &[u8]) -> usize {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
-    let (chunks, rest) = text.as_chunks::<8>();
-    for (number, chunk) in chunks.iter().enumerate() {
-        let word = u64::from_le_bytes(*chunk);
-        // A byte of `x` is zero exactly where the lowest set bit of this is; bits above it may be wrong by a borrow.
-        let zero = |x: u64| x.wrapping_sub(ONES) & !x & HIGH;
-        let quote = zero(word ^ (ONES * b'"' as u64));
-        let backslash = zero(word ^ (ONES * b'\\' as u64));
-        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
-        let found = quote | backslash | control;
+    let (words, rest) = text.as_chunks::<8>();
+    for (number, bytes) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*bytes);
+        // The lowest bit that is set belongs to the first byte below a bound, or equal to another; bits above it may
+        // be wrong by a borrow.
+        let below = |word: u64, bound: u64| word.wrapping_sub(ONES * bound) & !word & HIGH;
+        let quote = below(word ^ (ONES * b'"' as u64), 1);
+        let backslash = below(word ^ (ONES * b'\\' as u64), 1);
+        let found = quote | backslash | below(word, 0x20);
         if found != 0 {
             return number * 8 + found.trailing_zeros() as usize / 8;
         }

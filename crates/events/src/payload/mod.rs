@@ -38,9 +38,9 @@ fn read(json: &[u8]) -> Result<Names<'_>, Malformed> {
     let mut organization = None;
     reader.object(|reader, key| {
         match key {
-            "action" => action = name(reader)?,
-            "repository" => repository = Repository::read(reader)?,
-            "organization" => organization = Account::read(reader)?.login,
+            b"action" => action = name(reader)?,
+            b"repository" => repository = Repository::read(reader)?,
+            b"organization" => organization = Account::read(reader)?.login,
             _ => reader.value()?,
         }
         Ok(())
@@ -64,8 +64,8 @@ impl<'a> Repository<'a> {
         }
         reader.object(|reader, key| {
             match key {
-                "name" => found.name = name(reader)?,
-                "owner" => found.owner = Account::read(reader)?,
+                b"name" => found.name = name(reader)?,
+                b"owner" => found.owner = Account::read(reader)?,
                 _ => reader.value()?,
             }
             Ok(())
@@ -88,8 +88,8 @@ impl<'a> Account<'a> {
         }
         reader.object(|reader, key| {
             match key {
-                "login" => found.login = name(reader)?,
-                "name" => found.name = name(reader)?,
+                b"login" => found.login = name(reader)?,
+                b"name" => found.name = name(reader)?,
                 _ => reader.value()?,
             }
             Ok(())

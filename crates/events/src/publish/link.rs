@@ -15,7 +15,8 @@ use nkeys::KeyPair;
 use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -103,8 +104,39 @@ struct State {
     /// `None` while there is no connection.
     outgoing: Option<Vec<u8>>,
     inbox: String,
-    next: u64,
-    waiting: HashMap<u64, oneshot::Sender<(Option<u16>, Bytes)>>,
+    slots: Slots,
+}
+
+type Heard = (Option<u16>, Bytes);
+
+/// Who waits for which answer.
+///
+/// Numbers are used again, lowest first, so that the server sees few reply subjects and finds them in its cache. A
+/// number whose waiter has given up is not used again before its answer has come, however late: otherwise that
+/// answer would be taken for the next one's.
+#[derive(Debug, Default)]
+struct Slots {
+    waiting: Vec<Option<oneshot::Sender<Heard>>>,
+    free: BinaryHeap<Reverse<u32>>,
+}
+
+impl Slots {
+    fn add(&mut self, sender: oneshot::Sender<Heard>) -> u32 {
+        if let Some(Reverse(token)) = self.free.pop() {
+            self.waiting[token as usize] = Some(sender);
+            return token;
+        }
+        self.waiting.push(Some(sender));
+        (self.waiting.len() - 1) as u32
+    }
+
+    fn answered(&mut self, token: u64, heard: Heard) {
+        let Some(slot) = usize::try_from(token).ok().and_then(|at| self.waiting.get_mut(at)) else { return };
+        // An answer that nobody asked for must not free a number twice.
+        let Some(sender) = slot.take() else { return };
+        let _ = sender.send(heard);
+        self.free.push(Reverse(token as u32));
+    }
 }
 
 impl Link {
@@ -137,14 +169,14 @@ impl Link {
 
     /// Sends an event and waits for the answer. It ends early only when the connection breaks.
     pub(super) async fn request(&self, event: &Event) -> Result<Answer, Unavailable> {
-        let mut waiter = loop {
+        let answer = loop {
             let room = self.0.room.notified();
-            if let Some(waiter) = self.begin(event)? {
-                break waiter;
+            if let Some(answer) = self.begin(event)? {
+                break answer;
             }
             room.await;
         };
-        match (&mut waiter.answer).await {
+        match answer.await {
             Ok((Some(503), _)) => Err(Unavailable::NoStream),
             Ok((_, payload)) => Answer::parse(&payload),
             Err(_) => Err(Unavailable::Disconnected),
@@ -152,21 +184,18 @@ impl Link {
     }
 
     /// Puts an event into the outgoing buffer; `None` when that is full.
-    fn begin(&self, event: &Event) -> Result<Option<Waiter<'_>>, Unavailable> {
+    fn begin(&self, event: &Event) -> Result<Option<oneshot::Receiver<Heard>>, Unavailable> {
         let (sender, answer) = oneshot::channel();
         let mut state = self.0.state.lock();
-        let State { outgoing, inbox, next, waiting } = &mut *state;
+        let State { outgoing, inbox, slots } = &mut *state;
         let Some(outgoing) = outgoing else { return Err(Unavailable::Disconnected) };
         if outgoing.len() > MOST_WAITING {
             return Ok(None);
         }
-        *next += 1;
-        let token = *next;
-        wire::publish(outgoing, event, inbox, token);
-        waiting.insert(token, sender);
+        wire::publish(outgoing, event, inbox, slots.add(sender));
         drop(state);
         self.0.written_to.notify_one();
-        Ok(Some(Waiter { link: self, token, answer }))
+        Ok(Some(answer))
     }
 
     async fn run(self, servers: Vec<Server>, credentials: Option<Credentials>) {
@@ -263,10 +292,7 @@ impl Link {
     fn hear(&self, said: Said) -> io::Result<()> {
         match said {
             Said::Answer { token, status, payload } => {
-                let waiter = self.0.state.lock().waiting.remove(&token);
-                if let Some(waiter) = waiter {
-                    let _ = waiter.send((status, payload));
-                }
+                self.0.state.lock().slots.answered(token, (status, payload));
             }
             Said::Ping => self.say(b"PONG\r\n"),
             Said::Info(json) => {
@@ -295,24 +321,9 @@ impl Link {
         let mut state = self.0.state.lock();
         state.outgoing = None;
         // Their senders are dropped, and everyone who waits hears of it.
-        state.waiting = HashMap::new();
+        state.slots = Slots::default();
         drop(state);
         self.0.room.notify_waiters();
-    }
-}
-
-/// Waits for an answer, and gives its number back when nobody waits any more.
-struct Waiter<'a> {
-    link: &'a Link,
-    token: u64,
-    answer: oneshot::Receiver<(Option<u16>, Bytes)>,
-}
-
-impl Drop for Waiter<'_> {
-    fn drop(&mut self) {
-        if !self.answer.is_terminated() {
-            self.link.0.state.lock().waiting.remove(&self.token);
-        }
     }
 }
 
@@ -371,5 +382,31 @@ async fn next(stream: &mut Stream, buffer: &mut BytesMut) -> io::Result<Said> {
         if stream.read_buf(buffer).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_late_answer_is_not_taken_for_another() {
+        let heard = |text: &'static str| (None, Bytes::from_static(text.as_bytes()));
+        let mut slots = Slots::default();
+        let (sender, gave_up) = oneshot::channel();
+        assert_eq!(slots.add(sender), 0);
+        drop(gave_up);
+        let (sender, mut waits) = oneshot::channel();
+        assert_eq!(slots.add(sender), 1, "0 is not free before its answer has come");
+        slots.answered(0, heard("late"));
+        assert!(waits.try_recv().is_err());
+        slots.answered(1, heard("mine"));
+        assert_eq!(waits.try_recv().unwrap(), heard("mine"));
+        slots.answered(1, heard("again"));
+        slots.answered(77, heard("nobody's"));
+        let (first, _one) = oneshot::channel();
+        let (second, _two) = oneshot::channel();
+        let (third, _three) = oneshot::channel();
+        assert_eq!([slots.add(first), slots.add(second), slots.add(third)], [0, 1, 2]);
     }
 }

@@ -121,7 +121,7 @@ fn not_nats(what: &str) -> io::Error {
 }
 
 /// Appends an event as one HPUB whose answer goes to `<inbox>.<token>`.
-pub(super) fn publish(out: &mut Vec<u8>, event: &Event, inbox: &str, token: u64) {
+pub(super) fn publish(out: &mut Vec<u8>, event: &Event, inbox: &str, token: u32) {
     const FIRST: &str = "NATS/1.0\r\n";
     let lines: usize = event.headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
     let headers = FIRST.len() + lines + 2;

@@ -1,9 +1,8 @@
 //! One TCP connection: HTTP/1.1, kept alive, closed so that the last answer arrives.
 
-use axum::Router;
+use super::http::Answers;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -17,13 +16,13 @@ use tokio::time::{Sleep, sleep};
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Serves one connection until its client closes it, or until the service stops and its last answer is out.
-pub(super) async fn serve(stream: TcpStream, router: Router, mut stopping: watch::Receiver<bool>) {
+pub(super) async fn serve(stream: TcpStream, answers: Answers, mut stopping: watch::Receiver<bool>) {
     // Answers are small and complete: waiting to fill a segment would only delay them.
     let _ = stream.set_nodelay(true);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .serve_connection(TokioIo::new(Lingering::new(stream)), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(Lingering::new(stream)), answers);
     tokio::pin!(connection);
     tokio::select! {
         result = &mut connection => return log(result),

@@ -7,19 +7,22 @@ use crate::headers::{self, Delivery, Encoding, KEPT};
 use crate::metrics::Outcome;
 use crate::refusal::Refusal;
 use crate::signature::Signature;
-use ::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::State;
 use axum::response::Response;
 use axum::routing::{get, post};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
-use hyper::body::Body as _;
+use hyper::body::{Body as _, Incoming};
 use jiff::Timestamp;
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
+use tower::ServiceExt;
 
 /// All bodies together may take this much for their first [`SMALL_BODY`] bytes.
 pub(super) const SMALL_BODIES_KIB: usize = 16 * 1024;
@@ -36,21 +39,45 @@ pub(super) struct Limits {
     pub(super) large_bodies: Semaphore,
 }
 
-pub(super) fn router(shared: Arc<Shared>) -> Router {
-    Router::new()
-        .route("/github", post(deliver))
-        .route("/healthz", get(health))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
-        .fallback(|| async { refuse(Refusal::NotFound) })
-        .method_not_allowed_fallback(|| async { refuse(Refusal::MethodNotAllowed) })
-        .with_state(shared)
+/// What answers requests: deliveries at once, everything else through a router.
+#[derive(Clone, Debug)]
+pub(super) struct Answers {
+    shared: Arc<Shared>,
+    others: Router,
 }
 
-async fn deliver(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+impl Answers {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        let others = Router::new()
+            .route("/github", post(|| async { refuse(Refusal::MethodNotAllowed) }))
+            .route("/healthz", get(health))
+            .route("/readyz", get(ready))
+            .route("/metrics", get(metrics))
+            .fallback(|| async { refuse(Refusal::NotFound) })
+            .method_not_allowed_fallback(|| async { refuse(Refusal::MethodNotAllowed) })
+            .with_state(Arc::clone(&shared));
+        Self { shared, others }
+    }
+}
+
+impl hyper::service::Service<hyper::Request<Incoming>> for Answers {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn call(&self, request: hyper::Request<Incoming>) -> Self::Future {
+        if request.method() == Method::POST && request.uri().path() == "/github" {
+            let shared = Arc::clone(&self.shared);
+            return Box::pin(async move { Ok(deliver(&shared, request).await) });
+        }
+        Box::pin(self.others.clone().oneshot(request.map(Body::new)))
+    }
+}
+
+async fn deliver(shared: &Shared, request: hyper::Request<Incoming>) -> Response {
     let begun = Instant::now();
-    let _in_flight = InFlight::begin(&shared);
-    let result = receive(&shared, request, Timeline::begin(begun)).await;
+    let _in_flight = InFlight::begin(shared);
+    let result = receive(shared, request, Timeline::begin(begun)).await;
     let (outcome, response) = match result {
         Ok((delivery, kept)) => accept(&delivery, &kept),
         Err(refusal) => {
@@ -63,7 +90,11 @@ async fn deliver(State(shared): State<Arc<Shared>>, request: Request) -> Respons
     response
 }
 
-async fn receive(shared: &Shared, request: Request, timeline: Timeline) -> Result<(String, Kept), Refusal> {
+async fn receive(
+    shared: &Shared,
+    request: hyper::Request<Incoming>,
+    timeline: Timeline,
+) -> Result<(String, Kept), Refusal> {
     let (head, body) = request.into_parts();
     let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
     let encoding = text("content-type").and_then(Encoding::parse).ok_or(Refusal::ContentType)?;
@@ -102,7 +133,7 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
 /// Reads the body, and holds room for it as long as the permits live.
 async fn read<'a>(
     limits: &'a Limits,
-    mut body: Body,
+    mut body: Incoming,
     timeline: Timeline,
 ) -> Result<(Bytes, Vec<SemaphorePermit<'a>>), Refusal> {
     let expected = body.size_hint().exact().unwrap_or(0).min(SMALL_BODY as u64) as usize;

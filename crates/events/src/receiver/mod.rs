@@ -192,13 +192,13 @@ impl Service {
         let drain = tokio::spawn(drain::run(drain, Arc::clone(&shared.store.publisher), drained));
         let (stop, stopping) = watch::channel(false);
         let mut connections = JoinSet::new();
-        let router = http::router(Arc::clone(&shared));
+        let answers = http::Answers::new(Arc::clone(&shared));
         tokio::pin!(shutdown);
         loop {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => {
-                        connections.spawn(connection::serve(stream, router.clone(), stopping.clone()));
+                        connections.spawn(connection::serve(stream, answers.clone(), stopping.clone()));
                     }
                     // Out of file descriptors, or the peer has gone: neither ends the service.
                     Err(error) => {
