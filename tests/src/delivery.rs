@@ -68,6 +68,24 @@ impl Answer {
     }
 }
 
+/// An HTTP client.
+pub fn http_client() -> Client {
+    // It wants to be told, even where nothing is encrypted.
+    static PROVIDER: Once = Once::new();
+    PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
+    // Longer than GitHub waits, so that a late answer is seen as late and not as lost.
+    Client::builder().timeout(Duration::from_secs(30)).build().expect("an HTTP client")
+}
+
+/// Gets a URL: the status and the body.
+///
+/// # Panics
+/// When there is no answer.
+pub async fn get(url: &str) -> (u16, String) {
+    let response = http_client().get(url).send().await.expect("an answer");
+    (response.status().as_u16(), response.text().await.expect("a whole answer"))
+}
+
 /// GitHub's side: signs and posts. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Github {
@@ -81,11 +99,7 @@ pub struct Github {
 impl Github {
     /// A sender to this URL, signing with this secret.
     pub fn new(url: &str, secret: &str) -> Self {
-        static PROVIDER: Once = Once::new();
-        PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
-        // Longer than GitHub waits, so that a late answer is seen as late and not as lost.
-        let client = Client::builder().timeout(Duration::from_secs(30)).build().expect("an HTTP client");
-        Self { client, url: url.to_owned(), secret: secret.to_owned() }
+        Self { client: http_client(), url: url.to_owned(), secret: secret.to_owned() }
     }
 
     /// Posts a delivery; `Err` when the connection broke before an answer.

@@ -10,8 +10,7 @@
 //! body            u64 checksum
 //! ```
 //!
-//! all little-endian. The checksum is HighwayHash-64 over sequence, time, length of the subject, subject, and what follows it
-//! (without the length of the headers), keyed with the SHA-256 of "`<stream>-<block's number>`". Every checksum is recomputed
+//! all little-endian. The checksum is HighwayHash-64 over sequence, time, subject, headers and body, without the lengths, keyed with the SHA-256 of "`<stream>-<block's number>`". Every checksum is recomputed
 //! before anything is changed, so that a format that is another one is noticed and not written over.
 
 use highway::{HighwayHash, HighwayHasher, Key};
@@ -83,7 +82,7 @@ fn checksum(record: &[u8], length: u32, key: &Key) -> [u8; CHECKSUM] {
     let (body, end) = (HEAD + subject, record.len() - CHECKSUM);
     let headers_length = if length & HAS_HEADERS == 0 { 0 } else { 4 };
     let mut hasher = HighwayHasher::new(*key);
-    hasher.append(&record[4..HEAD]);
+    hasher.append(&record[4..20]);
     hasher.append(&record[HEAD..body]);
     hasher.append(&record[body + headers_length..end]);
     hasher.finalize64().to_le_bytes()

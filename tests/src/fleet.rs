@@ -1,6 +1,6 @@
 //! A running fleet.
 
-use crate::delivery::Github;
+use crate::delivery::{Github, http_client};
 use crate::tools;
 use async_nats::HeaderMap;
 use async_nats::jetstream::{self, consumer::DeliverPolicy, stream::Stream};
@@ -262,10 +262,11 @@ impl Fleet {
 
     /// Waits until NATS is connected and nothing is left in the spool.
     pub async fn settle(&self) {
+        let client = http_client();
         // Far more than it takes: a nats-server that died often is started again after a pause of seconds.
         let deadline = Instant::now() + Duration::from_secs(120);
         loop {
-            let ready = reqwest::get(self.url_of("/readyz")).await;
+            let ready = client.get(self.url_of("/readyz")).send().await;
             if let Ok(ready) = ready {
                 let body: Value = ready.json().await.unwrap_or_default();
                 if body["nats"] == "connected" && body["spool"]["events"] == 0 && body["spool"]["bytes"] == 0

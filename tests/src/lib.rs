@@ -13,7 +13,7 @@ pub mod raw_http;
 mod tools;
 pub mod vectors;
 
-pub use delivery::{Answer, Delivery, Github};
+pub use delivery::{Answer, Delivery, Github, get, http_client};
 pub use fleet::{Builder, Fleet, Message, signal};
 pub use load::{Load, Taken};
 pub use rustix::process::Signal;

@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use windlass_events::signature::sign;
 use windlass_tests::vectors::{self, ErrorCase, Errors};
-use windlass_tests::{Delivery, Fleet, Github, raw_http, repository};
+use windlass_tests::{Delivery, Fleet, Github, get, raw_http, repository};
 
 fn bytes(body: &Value) -> Vec<u8> {
     if let Some(text) = body.as_str() {
@@ -93,7 +93,7 @@ async fn each_gets_its_code_and_leaves_nothing_behind() {
     assert_eq!(fleet.count().await, 0);
     assert_eq!(fleet.run(&["status", "--format", "json"]).stdout, before, "the same processes run");
     let codes: BTreeSet<&str> = errors.cases.iter().map(|case| &*case.code).collect();
-    let metrics = reqwest::get(fleet.url_of("/metrics")).await.unwrap().text().await.unwrap();
+    let metrics = get(&fleet.url_of("/metrics")).await.1;
     for code in codes.into_iter().filter(|code| !["WL0314", "WL0315"].contains(code)) {
         let count = errors.cases.iter().filter(|case| case.code == code).count();
         let line = format!("windlass_receiver_refusals_total{{code=\"{code}\"}} {count}\n");
@@ -143,7 +143,7 @@ async fn secrets_signatures_and_payloads_reach_no_log() {
     );
     let seen = fleet.path().join("seen");
     fs::create_dir(&seen).unwrap();
-    let metrics = reqwest::get(fleet.url_of("/metrics")).await.unwrap().text().await.unwrap();
+    let metrics = get(&fleet.url_of("/metrics")).await.1;
     fs::write(seen.join("metrics"), metrics).unwrap();
     for command in ["status", "doctor"] {
         let output = fleet.run(&[command, "--format", "json"]);

@@ -4,7 +4,7 @@
 
 use serde_json::json;
 use std::fs;
-use windlass_tests::{Delivery, Fleet, Github, free_port};
+use windlass_tests::{Delivery, Fleet, Github, Signal, get};
 
 #[tokio::test]
 async fn a_ping_is_an_event_like_any_other() {
@@ -70,16 +70,23 @@ async fn a_secret_is_rotated_without_a_failed_delivery() {
 }
 
 #[tokio::test]
-async fn the_port_of_the_file_is_the_receivers() {
-    let port = free_port();
-    let fleet = Fleet::with().start();
-    assert!(fleet.url().starts_with("http://127.0.0.1:"));
-    assert_ne!(fleet.url(), format!("http://127.0.0.1:{port}/github"));
-    for path in ["/healthz", "/readyz", "/metrics"] {
-        let response = reqwest::get(fleet.url_of(path)).await.unwrap();
-        assert_eq!(response.status(), 200, "{path}");
+async fn health_readiness_and_metrics_are_told() {
+    let fleet = Fleet::start();
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(get(&fleet.url_of(path)).await.0, 200, "{path}");
     }
-    let metrics = reqwest::get(fleet.url_of("/metrics")).await.unwrap().text().await.unwrap();
-    assert!(metrics.contains("windlass_receiver_deliveries_total{outcome=\"Stored\"} 0"), "{metrics}");
+    let delivery = Delivery::push("acme", "r", 0);
+    for _ in 0..2 {
+        fleet.github().deliver(&delivery).await;
+    }
+    let (status, metrics) = get(&fleet.url_of("/metrics")).await;
+    assert_eq!(status, 200);
+    for outcome in ["Stored", "Duplicate"] {
+        let line = format!("windlass_receiver_deliveries_total{{outcome=\"{outcome}\"}} 1\n");
+        assert!(metrics.contains(&line), "{metrics}");
+    }
     assert!(metrics.ends_with("# EOF\n"));
+    fleet.signal("nats", Signal::KILL);
+    assert!(fleet.github().deliver(&Delivery::push("acme", "r", 1)).await.is_success());
+    assert_eq!(get(&fleet.url_of("/healthz")).await.0, 200, "the receiver lives whatever NATS does");
 }

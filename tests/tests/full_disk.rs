@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use windlass_tests::{Answer, Delivery, Fleet, Github};
+use windlass_tests::{Answer, Delivery, Fleet, Github, get};
 
 const MIB: usize = 1024 * 1024;
 const GITHUB_WAITS: Duration = Duration::from_secs(10);
@@ -123,7 +123,7 @@ async fn a_disk_that_is_full_refuses_and_recovers() {
     let (more, none) = fill(&github, 4 * 1024, 10).await;
     taken.extend(more);
     refused.extend(none);
-    assert_eq!(reqwest::get(fleet.url_of("/healthz")).await.unwrap().status(), 200, "it lives and says so");
+    assert_eq!(get(&fleet.url_of("/healthz")).await.0, 200, "it lives and says so");
 
     fs::remove_file(ballast).unwrap();
     for delivery in &refused {
@@ -149,7 +149,7 @@ async fn a_full_stream_and_a_full_spool_refuse_and_recover() {
     assert!((140..=165).contains(&taken.len()), "{} were taken", taken.len());
     let stored = fleet.count().await as usize;
     assert!((28..=32).contains(&stored), "{stored} in the stream");
-    assert_eq!(reqwest::get(fleet.url_of("/healthz")).await.unwrap().status(), 200);
+    assert_eq!(get(&fleet.url_of("/healthz")).await.0, 200);
 
     // Room in the stream is all that is needed: what waits goes there.
     fleet.down();

@@ -15,7 +15,7 @@ use windlass_events::refusal::Refusal;
 use windlass_events::signature::{Keys, Signature, sign};
 use windlass_events::{claim_check, subject::subject};
 use windlass_tests::vectors::{HeaderCase, SignatureCase, SubjectCase, cases};
-use windlass_tests::{Delivery, Fleet, Message};
+use windlass_tests::{Delivery, Fleet, Message, http_client};
 
 fn all_differ<'a>(names: impl IntoIterator<Item = &'a str>, at_least: usize) {
     let mut seen = BTreeSet::new();
@@ -123,7 +123,7 @@ async fn a_receiver_that_runs_gives_these_headers() {
     cases.retain(|case| case.claim_check_bucket.is_none());
     let fleet = Fleet::start();
     let secret = fleet.secret();
-    let client = reqwest::Client::new();
+    let client = http_client();
     let mut expected = HashMap::new();
     for case in &mut cases {
         // The GUIDs of the vectors repeat, and only the first would be stored.

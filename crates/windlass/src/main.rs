@@ -11,6 +11,7 @@ mod context;
 mod failure;
 mod fleet_file;
 mod health;
+mod jetstream_watch;
 mod logging;
 mod output;
 mod ports;

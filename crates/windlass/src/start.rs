@@ -14,6 +14,7 @@ use windlass_nats::server::Binary;
 
 use crate::failure::{Error, Failure};
 use crate::health;
+use crate::jetstream_watch::JetStreamWatch;
 use crate::ports::{self, Choice, Reservations, Wish};
 use crate::run_directory::{RunDirectory, log_length, log_tail, read_json, write_json};
 use crate::run_record::{NATS, NatsEndpoints, RECEIVER, ReceiverEndpoints, SUPERVISOR};
@@ -139,7 +140,8 @@ async fn try_start(
             let creds = creds(hub.receiver_creds(&wanted.account))?;
             let arguments =
                 receiver_arguments(&run.directory, receiver, listen, &hub.client_url(), &creds, secret_file);
-            let spec = Spec { name: RECEIVER, program: own_program()?, arguments, log: None };
+            let spec =
+                Spec { name: RECEIVER, program: own_program()?, arguments, log: None, jetstream: None };
             tokio::try_join!(ensure, start_receiver(run, spec, listen))?;
             tracing::debug!(after = ?began.elapsed(), "the receiver is ready");
         }
@@ -166,7 +168,8 @@ async fn start_nats(run: &mut Run, hub: &Hub) -> Result<(), Trouble> {
     let logged = log_length(&log);
     let output = run.directory.log(NATS);
     let said = log_length(&output);
-    let part = run.start(Spec { name: NATS, program, arguments, log: Some(log.clone()) })?;
+    let jetstream = Some(JetStreamWatch::new(hub.monitor(), run.directory.root().to_owned()));
+    let part = run.start(Spec { name: NATS, program, arguments, log: Some(log.clone()), jetstream })?;
     tokio::select! {
         status = part.ended() => {
             // What it says before its log is open goes to standard error.

@@ -16,10 +16,11 @@ use std::time::Duration;
 use rustix::process::Signal;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{self, SignalKind, signal};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, sleep_until, timeout};
 
 use crate::backoff::Backoff;
 use crate::failure::Error;
+use crate::jetstream_watch::{self, JetStreamWatch};
 use crate::process::Identity;
 use crate::run_directory::RunDirectory;
 use crate::run_record::{RECEIVER, RunRecord, State};
@@ -89,6 +90,8 @@ pub struct Spec {
     pub arguments: Vec<OsString>,
     /// Where it logs by itself, if not to what it is given as standard output and error.
     pub log: Option<PathBuf>,
+    /// Whether it still stores, where it is a nats-server.
+    pub jetstream: Option<JetStreamWatch>,
 }
 
 impl Spec {
@@ -184,14 +187,37 @@ impl Run {
 
     /// Keeps every part running until a signal asks to end.
     pub async fn watch(&mut self, signals: &mut Signals) -> End {
+        let mut looks = tokio::time::interval(jetstream_watch::INTERVAL);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let (position, turn) = tokio::select! {
                 end = signals.next() => return end,
                 next = next_turn(&mut self.parts) => next,
+                _ = looks.tick() => {
+                    self.look_after_jetstream().await;
+                    continue;
+                }
             };
             match turn {
                 Turn::Ended(status) => self.note_end(position, status),
                 Turn::RestartDue => self.restart(position),
+            }
+        }
+    }
+
+    /// Asks a nats-server to end that stores nothing more; it is then started again as any part that ends.
+    async fn look_after_jetstream(&mut self) {
+        for part in &mut self.parts {
+            let (Some(watch), Some(child)) = (&mut part.spec.jetstream, &part.child) else { continue };
+            if watch.is_restart_due().await
+                && let Some(identity) = child.id().and_then(Identity::of)
+            {
+                tracing::warn!(
+                    part = part.spec.name,
+                    "it has given up storing, as it does on a full disk; there is room now: starting it again"
+                );
+                watch.started();
+                identity.ask_to_end();
             }
         }
     }
@@ -217,6 +243,9 @@ impl Run {
         let part = &mut self.parts[position];
         let name = part.spec.name;
         part.began = Instant::now();
+        if let Some(watch) = &mut part.spec.jetstream {
+            watch.started();
+        }
         match spawn(&self.directory, &part.spec, false) {
             Ok((child, identity)) => {
                 tracing::info!(part = name, pid = child.id(), "started again");

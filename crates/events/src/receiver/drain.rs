@@ -6,6 +6,7 @@ use crate::publish::{Publisher, Unavailable};
 use crate::spool::{Batch, Drain};
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -17,7 +18,12 @@ const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Runs until it is aborted.
-pub(super) async fn run(mut drain: Drain, publisher: Arc<Publisher>, metrics: Arc<Metrics>) {
+pub(super) async fn run(
+    mut drain: Drain,
+    publisher: Arc<Publisher>,
+    stalled: Arc<AtomicBool>,
+    metrics: Arc<Metrics>,
+) {
     let mut pause = FIRST_PAUSE;
     // After a failure one event goes first, alone: a server that does not answer is not sent the same megabytes
     // again and again.
@@ -36,6 +42,7 @@ pub(super) async fn run(mut drain: Drain, publisher: Arc<Publisher>, metrics: Ar
             continue;
         };
         if batch.events.is_empty() {
+            stalled.store(false, Ordering::Relaxed);
             if !drain.try_close().await {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
@@ -47,10 +54,12 @@ pub(super) async fn run(mut drain: Drain, publisher: Arc<Publisher>, metrics: Ar
                 drain.remove(&batch);
                 pause = FIRST_PAUSE;
                 probing = false;
+                stalled.store(false, Ordering::Relaxed);
             }
             Err(reason) => {
                 tracing::warn!(%reason, "the spool waits: JetStream does not take its events");
                 probing = true;
+                stalled.store(true, Ordering::Relaxed);
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }

@@ -165,7 +165,7 @@ impl Service {
         let shared = Shared {
             keys,
             subject_prefix: options.subject_prefix,
-            store: Store { publisher, spool },
+            store: Store { publisher, spool, stalled: Arc::default() },
             metrics: Arc::new(Metrics::default()),
             limits: http::Limits {
                 in_flight: Semaphore::new(options.in_flight),
@@ -189,7 +189,12 @@ impl Service {
         let Self { listener, shared, drain } = self;
         let drained = Arc::clone(&shared.metrics);
         // If the drain ended, the spool would fill up and /readyz would turn to 503: it ends only with the process.
-        let drain = tokio::spawn(drain::run(drain, Arc::clone(&shared.store.publisher), drained));
+        let drain = tokio::spawn(drain::run(
+            drain,
+            Arc::clone(&shared.store.publisher),
+            Arc::clone(&shared.store.stalled),
+            drained,
+        ));
         let (stop, stopping) = watch::channel(false);
         let mut connections = JoinSet::new();
         let answers = http::Answers::new(Arc::clone(&shared));

@@ -6,6 +6,7 @@ use crate::publish::{Publisher, Stored};
 use crate::refusal::Refusal;
 use crate::spool::Spool;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
@@ -26,6 +27,8 @@ pub(super) enum Kept {
 pub(super) struct Store {
     pub(super) publisher: Arc<Publisher>,
     pub(super) spool: Spool,
+    /// JetStream did not take what the spool last offered it: no use in waiting for it once more.
+    pub(super) stalled: Arc<AtomicBool>,
 }
 
 impl Store {
@@ -48,6 +51,9 @@ impl Store {
                 tracing::warn!(delivery = %event.delivery, %error, "the spool did not take an event");
             }
             Err(_) => tracing::warn!(delivery = %event.delivery, "the spool did not take an event in time"),
+        }
+        if self.stalled.load(Ordering::Relaxed) {
+            return Err(Refusal::NotStored);
         }
         // Out of order is better than not at all.
         self.publish(event, timeline).await.map(Kept::Stored).ok_or(Refusal::NotStored)
