@@ -102,7 +102,7 @@ pub struct Message {
 impl Message {
     /// A header's value, or an empty text.
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map(|value| value.as_str()).unwrap_or_default()
+        self.headers.get(name).map(async_nats::HeaderValue::as_str).unwrap_or_default()
     }
 }
 
