@@ -208,6 +208,7 @@ async fn the_secret_of_the_environment_is_the_secret() {
 }
 
 /// Starts `up` in the foreground and waits until it says that everything is ready.
+#[allow(clippy::zombie_processes)] // Who calls it waits for it.
 fn up_in_the_foreground(fleet: &Fleet) -> (Child, Value) {
     let mut child = fleet
         .command(&["up", "--format", "json"])
