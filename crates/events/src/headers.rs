@@ -103,7 +103,7 @@ fn ce_type(event: &str, action: Option<&str>) -> String {
     if let Some(action) = action {
         value.push('.');
         // A header cannot hold a line break; actions have none, but a payload may say anything.
-        push_encoded(&mut value, action, |byte| byte < b' ' || byte == 0x7f);
+        push_encoded(&mut value, action, |character| character.is_ascii_control());
     }
     value
 }
@@ -113,33 +113,14 @@ fn ce_source(delivery: &Delivery<'_>, names: &Names<'_>) -> String {
     let mut source = format!("https://{}", enterprise.unwrap_or("github.com"));
     for segment in [names.owner.as_deref(), names.repository.as_deref()].into_iter().flatten() {
         source.push('/');
-        push_encoded(&mut source, segment, |byte| !is_path_byte(byte));
+        push_encoded(&mut source, segment, |character| !is_path_character(character));
     }
     source
 }
 
 /// What RFC 3986 allows in a path segment without encoding (`pchar`).
-const fn is_path_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'-' | b'.'
-                | b'_'
-                | b'~'
-                | b'!'
-                | b'$'
-                | b'&'
-                | b'\''
-                | b'('
-                | b')'
-                | b'*'
-                | b'+'
-                | b','
-                | b';'
-                | b'='
-                | b':'
-                | b'@'
-        )
+fn is_path_character(character: char) -> bool {
+    character.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:@".contains(character)
 }
 
 #[cfg(test)]

@@ -63,28 +63,26 @@ fn push_token(out: &mut String, name: &str) {
     match name {
         "" => out.push_str(ABSENT),
         ABSENT => out.push_str("%2D"),
-        _ => push_encoded(out, name, |byte| byte <= b' ' || matches!(byte, b'.' | b'*' | b'>' | b'%' | 0x7f)),
+        // White space beyond ASCII is nothing to NATS, but some clients split protocol lines at it.
+        _ => push_encoded(out, name, |character| {
+            character <= ' ' || matches!(character, '.' | '*' | '>' | '%' | '\u{7f}') || character.is_whitespace()
+        }),
     }
 }
 
-/// Appends `text`, with the bytes that `reserved` names percent-encoded in upper-case hex.
-pub(crate) fn push_encoded(out: &mut String, text: &str, reserved: impl Fn(u8) -> bool) {
+/// Appends `text`, with the characters that `reserved` names percent-encoded, byte by byte, in upper-case hex.
+pub(crate) fn push_encoded(out: &mut String, text: &str, reserved: impl Fn(char) -> bool) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    if !text.bytes().any(&reserved) {
-        return out.push_str(text);
-    }
     let mut utf8 = [0; 4];
     for character in text.chars() {
+        if !reserved(character) {
+            out.push(character);
+            continue;
+        }
         for &byte in character.encode_utf8(&mut utf8).as_bytes() {
-            if !reserved(byte) {
-                continue;
-            }
             out.push('%');
             out.push(HEX[usize::from(byte >> 4)] as char);
             out.push(HEX[usize::from(byte & 15)] as char);
-        }
-        if !utf8[..character.len_utf8()].iter().any(|&byte| reserved(byte)) {
-            out.push(character);
         }
     }
 }
