@@ -65,7 +65,9 @@ fn push_token(out: &mut String, name: &str) {
         ABSENT => out.push_str("%2D"),
         // White space beyond ASCII is nothing to NATS, but some clients split protocol lines at it.
         _ => push_encoded(out, name, |character| {
-            character <= ' ' || matches!(character, '.' | '*' | '>' | '%' | '\u{7f}') || character.is_whitespace()
+            character <= ' '
+                || matches!(character, '.' | '*' | '>' | '%' | '\u{7f}')
+                || character.is_whitespace()
         }),
     }
 }

@@ -7,7 +7,7 @@ use crate::code;
 use crate::model::{Fleet, REDELIVERY, Storage, Stream};
 use crate::reader::Reader;
 use crate::suggest::{list, nearest};
-use crate::types::{Bytes, Name};
+use crate::types::{Bytes, Name, SubjectSet};
 use crate::value::Node;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -133,20 +133,21 @@ fn overlaps(fleet: &Fleet, file: &File<'_, '_>, reader: &mut Reader<'_>) {
         let mut placed: Vec<_> = all.into_iter().filter_map(|at| Some((place(at)?, at))).collect();
         placed.retain(|(span, _)| reader.clean(span));
         placed.sort_by_key(|(span, _)| span.start);
-        for (index, (span, (name, at))) in placed.iter().enumerate() {
-            let subject = &fleet.streams[*name].subjects[*at];
-            let earlier =
-                placed[..index].iter().map(|(_, (name, at))| (*name, &fleet.streams[*name].subjects[*at]));
-            let Some((other, taken)) = earlier.into_iter().find(|(_, taken)| taken.overlaps(subject)) else {
-                continue;
-            };
-            let problem = match other == *name {
+        let subject_of = |(name, at): (&Name, usize)| &fleet.streams[name].subjects[at];
+        let mut taken_before = SubjectSet::default();
+        for (index, (span, at)) in placed.iter().enumerate() {
+            let (name, subject) = (at.0, subject_of(*at));
+            let overlapping = taken_before.overlapping(subject);
+            taken_before.add(subject, index);
+            let Some((_, earlier)) = overlapping.map(|index| &placed[index]) else { continue };
+            let (other, taken) = (earlier.0, subject_of(*earlier));
+            let problem = match other == name {
                 true => format!("`{subject}` and `{taken}` of the stream {name} overlap"),
                 false => format!(
                     "`{subject}` of the stream {name} overlaps `{taken}` of the stream {other}, in the account {account}"
                 ),
             };
-            let remedy = match other == *name {
+            let remedy = match other == name {
                 true => "keep the wider of the two",
                 false => "let each message belong to one stream of an account: narrow one of the two",
             };

@@ -45,7 +45,7 @@ use reader::Reader;
 use value::Value as _;
 
 /// A fleet file larger than this is refused unread: it is somebody's data under the wrong name.
-const LARGEST: usize = 1024 * 1024;
+const LARGEST: usize = 256 * 1024;
 
 /// Reads a fleet file. `file_name` is only for the messages.
 ///

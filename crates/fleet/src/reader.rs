@@ -5,7 +5,7 @@ use crate::definition::{Field, Table};
 use crate::mask;
 use crate::mistake::{Found, Mistakes};
 use crate::suggest::{echo, list, nearest, with_article};
-use crate::syntax::{Errors, line_around};
+use crate::syntax::{Errors, Lines};
 use crate::types::Invalid;
 use crate::value::{Node, Shape, Value};
 use std::ops::Range;
@@ -46,11 +46,12 @@ impl<'s> Reader<'s> {
     /// All mistakes, if there are any.
     pub(crate) fn finish(self, file_name: &str) -> Option<Mistakes> {
         let Self { source, mut found, mut masked, sources, damaged, broken, .. } = self;
+        let lines = Lines::of(source);
         // The parser puts a value that it made up at the very beginning.
         found.retain(|found| !broken || found.code == code::SYNTAX || found.span != (0..0));
         // On a line that is not TOML, whatever else was made of it is a consequence.
         let in_damage = |found: &Found| {
-            let line = line_around(source, found.span.start).start;
+            let line = lines.around(found.span.start).start;
             damaged.binary_search(&line).is_ok()
         };
         found.retain(|found| found.code == code::SYNTAX || !in_damage(found));

@@ -41,6 +41,7 @@ const REPAIRS: usize = 32;
 pub(crate) fn repair(source: &str) -> Repaired<'_> {
     const FATAL: [&str; 3] = ["key with no value", "missing value for key", "recursion limit"];
     let mut repaired = Repaired { text: Cow::Borrowed(source), found: Vec::new(), blanked: Vec::new() };
+    let lines = Lines::of(source);
     for _ in 0..REPAIRS {
         let text = &repaired.text;
         let (_, errors) = DeTable::parse_recoverable(text);
@@ -49,11 +50,11 @@ pub(crate) fn repair(source: &str) -> Repaired<'_> {
         let mut found = Vec::new();
         for error in errors.iter().filter(|error| fatal(error)) {
             let at = error.span().unwrap_or(0..0).start;
-            ranges.push(line_around(text, at));
+            ranges.push(lines.around(at));
             found.extend(translate(error, source));
         }
         if ranges.is_empty() {
-            let unclosed = errors.iter().find_map(|error| unclosed_array(error, text));
+            let unclosed = errors.iter().find_map(|error| unclosed_array(error, text, &lines));
             let Some(range) = unclosed else { break };
             let problem = "this is not TOML: the array is not closed".to_owned();
             let remedy = "end it with `]`".to_owned();
@@ -80,16 +81,16 @@ pub(crate) fn repair(source: &str) -> Repaired<'_> {
 }
 
 /// Where a line that begins a key or table stands inside an array, the array before it was not closed: its lines.
-fn unclosed_array(error: &Error, text: &str) -> Option<Range<usize>> {
+fn unclosed_array(error: &Error, text: &str, lines: &Lines) -> Option<Range<usize>> {
     let at = error.span().filter(|_| error.message().starts_with(MISSING_ITEM_COMMA))?.start;
-    let line = line_around(text, at);
+    let line = lines.around(at);
     let begins = |line: &str| is_header(line.trim_start()) || is_assignment(line);
     if !text[line.start..at].trim().is_empty() || !begins(&text[line.clone()]) {
         return None;
     }
     let mut end = line.start;
     loop {
-        let before = line_around(text, end.checked_sub(1)?);
+        let before = lines.around(end.checked_sub(1)?);
         let opens = |value: &str| value.trim_start().starts_with('[');
         match text[before.clone()].split_once('=') {
             Some((_, value)) if is_assignment(&text[before.clone()]) => {
@@ -105,22 +106,23 @@ pub(crate) fn parse<'t>(repaired: &'t Repaired<'_>, source: &str) -> (Node<'t>, 
     let (root, errors) = DeTable::parse_recoverable(&repaired.text);
     let mut found: Vec<Found> = errors.iter().filter_map(|error| translate(error, source)).collect();
     found.extend(repaired.found.iter().cloned());
+    let lines = Lines::of(source);
     let damage = |found: &&Found| found.code == code::SYNTAX;
-    let line_start = |found: &Found| line_around(source, found.span.start).start;
+    let line_start = |found: &Found| lines.around(found.span.start).start;
     let mut damaged: Vec<usize> = found.iter().filter(damage).map(line_start).collect();
     damaged.extend(&repaired.blanked);
     damaged.sort_unstable();
     let broken = !damaged.is_empty();
     let headers_lost = found.iter().filter(damage).any(|found| {
-        let line = &source[line_around(source, found.span.start)];
+        let line = &source[lines.around(found.span.start)];
         !line.contains('=') || line.trim_start().starts_with('[')
     });
-    let errors = Errors { found: first_of_each_line(found, source), damaged, broken, headers_lost };
+    let errors = Errors { found: first_of_each_line(found, &lines), damaged, broken, headers_lost };
     (Spanned::new(0..0, DeValue::Table(root.into_inner())), errors)
 }
 /// One slip makes the parser stumble several times on the same line, and an inline table that is not closed on every
 /// line that follows; only the first complaint is worth reading.
-fn first_of_each_line(mut found: Vec<Found>, source: &str) -> Vec<Found> {
+fn first_of_each_line(mut found: Vec<Found>, lines: &Lines) -> Vec<Found> {
     found.sort_by_key(|found| found.span.start);
     let mut last = None;
     let mut unclosed: Option<String> = None;
@@ -128,7 +130,7 @@ fn first_of_each_line(mut found: Vec<Found>, source: &str) -> Vec<Found> {
         if found.code != code::SYNTAX {
             return true;
         }
-        let line = line_around(source, found.span.start);
+        let line = lines.around(found.span.start);
         let again = last.as_ref() == Some(&line);
         last = Some(line);
         if again {
@@ -186,10 +188,35 @@ fn translate(error: &Error, source: &str) -> Option<Found> {
     Some(Found { code: code::SYNTAX, span, problem: format!("this is not TOML: {what}"), remedy })
 }
 
-/// The line that `at` is on, without its line break.
-pub(crate) fn line_around(source: &str, at: usize) -> Range<usize> {
-    let at = floor(source, at);
-    let start = source[..at].rfind('\n').map_or(0, |newline| newline + 1);
-    let end = source[at..].find('\n').map_or(source.len(), |newline| at + newline);
-    start..end
+/// Where the lines of a text begin, so that finding one does not walk the text.
+pub(crate) struct Lines {
+    starts: Vec<usize>,
+    end: usize,
+}
+
+impl Lines {
+    pub(crate) fn of(text: &str) -> Self {
+        let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Self { starts, end: text.len() }
+    }
+
+    /// The line that `at` is on, without its line break.
+    pub(crate) fn around(&self, at: usize) -> Range<usize> {
+        let after = self.starts.partition_point(|start| *start <= at);
+        let start = self.starts[after.max(1) - 1];
+        start..self.starts.get(after).map_or(self.end, |next| next - 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_place_has_its_line() {
+        let lines = Lines::of("ab\n\nc\n");
+        let around: Vec<_> = (0..=7).map(|at| lines.around(at)).collect();
+        assert_eq!(around, [0..2, 0..2, 0..2, 3..3, 4..5, 4..5, 6..6, 6..6]);
+        assert_eq!(Lines::of("").around(0), 0..0);
+    }
 }

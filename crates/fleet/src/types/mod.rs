@@ -5,12 +5,14 @@ mod names;
 mod period;
 mod secret;
 mod subject;
+mod subject_set;
 
 pub use bytes::Bytes;
 pub use names::{EventName, FleetName, Host, Name, Organization};
 pub use period::{Period, Sync};
 pub use secret::SecretSource;
 pub use subject::Subject;
+pub(crate) use subject_set::SubjectSet;
 
 use std::fmt;
 
