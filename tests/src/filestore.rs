@@ -10,8 +10,9 @@
 //! body            u64 checksum
 //! ```
 //!
-//! all little-endian. The checksum is HighwayHash-64 over sequence, time, subject, headers and body, without
-//! the lengths, keyed with the SHA-256 of "`<stream>-<block's number>`". Every checksum is recomputed before anything is changed, so that a format that is another one is noticed and not written over.
+//! all little-endian. The checksum is HighwayHash-64 over sequence, time, subject, headers and body, without the lengths,
+//! keyed with the SHA-256 of "`<stream>-<block's number>`". Every checksum is recomputed before anything is changed, so
+//! that a format that is another one is noticed and not written over.
 
 use highway::{HighwayHash, HighwayHasher, Key};
 use sha2::{Digest, Sha256};
@@ -81,7 +82,6 @@ fn checksum(record: &[u8], length: u32, key: &Key) -> [u8; CHECKSUM] {
     let subject = usize::from(u16::from_le_bytes(array(&record[20..])));
     let (body, end) = (HEAD + subject, record.len() - CHECKSUM);
     let headers_length = if length & HAS_HEADERS == 0 { 0 } else { 4 };
-    // In one piece: the crate's hash of several pieces depends on where they are cut.
     let hashed = [&record[4..20], &record[HEAD..body], &record[body + headers_length..end]].concat();
     HighwayHasher::new(*key).hash64(&hashed).to_le_bytes()
 }

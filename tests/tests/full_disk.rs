@@ -1,10 +1,10 @@
 //! A full disk: what cannot be made durable is refused with 503 and WL0311, within GitHub's time; what was acknowledged
 //! stays; and with room again, the service goes on by itself.
 //!
-//! Once with a disk that is really full (a small tmpfs, where mounting one is permitted: root on Linux), and once with the
-//! limits of the spool and of the stream, which works everywhere.
+//! Once with a disk that is really full (a small tmpfs, where mounting one is permitted: root on Linux), once with the
+//! limits of the spool and of the stream, and once with a full spool before a server that hangs; these two work everywhere.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use serde_json::json;
 use std::collections::HashMap;
@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use windlass_tests::{Answer, Delivery, Fleet, Github, get};
+use windlass_tests::{Answer, Delivery, Fleet, Github, Signal, get};
 
 const MIB: usize = 1024 * 1024;
 const GITHUB_WAITS: Duration = Duration::from_secs(10);
@@ -103,7 +103,9 @@ impl Drop for Tmpfs {
 async fn a_disk_that_is_full_refuses_and_recovers() {
     let mounted = TempDir::with_prefix("windlass-disk-").unwrap();
     let Some(_disk) = Tmpfs::mount(mounted.path(), "96m") else {
-        eprintln!("SKIPPED: no tmpfs may be mounted here; the limits alone are tested");
+        // Past the test runner, which shows nothing of a test that passes.
+        let note = "SKIPPED: no tmpfs may be mounted here, so only the limits are tested, and no disk that is really full";
+        writeln!(std::io::stderr(), "{note}").unwrap();
         return;
     };
     let directory = TempDir::with_prefix_in("windlass-test-", mounted.path()).unwrap();
@@ -161,5 +163,33 @@ async fn a_full_stream_and_a_full_spool_refuse_and_recover() {
     }
     fleet.settle().await;
     let all: Vec<&Delivery> = taken.iter().chain(&refused).collect();
+    assert_stored_once(&fleet, &all).await;
+}
+
+#[tokio::test]
+async fn a_full_spool_before_a_hanging_server_refuses_and_drains() {
+    // The smallest that a spool may be.
+    let fleet = Fleet::with().github("spool = { max_size = \"32MiB\" }").start();
+    let github = fleet.github();
+    let before = push(8_888, 1024);
+    assert_eq!(github.deliver(&before).await.status, 200);
+
+    fleet.signal("nats", Signal::STOP);
+    let (taken, refused) = fill(&github, 256 * 1024, 10).await;
+    // Nothing can have been stored, so what was taken is in the spool, and it holds that many.
+    assert!((120..=128).contains(&taken.len()), "{} were taken", taken.len());
+    // Many at once must not wait for each other, either.
+    let burst: Vec<Delivery> = (5_000..5_032).map(|number| push(number, 256 * 1024)).collect();
+    for answer in futures::future::join_all(burst.iter().map(|delivery| github.deliver(delivery))).await {
+        assert!(answer.took < GITHUB_WAITS, "{answer:?}");
+        assert_eq!((answer.status, answer.code()), (503, "WL0311"), "{answer:?}");
+    }
+
+    fleet.signal("nats", Signal::CONT);
+    for delivery in refused.iter().chain(&burst) {
+        redeliver(&github, delivery).await;
+    }
+    fleet.settle().await;
+    let all: Vec<&Delivery> = [&before].into_iter().chain(&taken).chain(&refused).chain(&burst).collect();
     assert_stored_once(&fleet, &all).await;
 }

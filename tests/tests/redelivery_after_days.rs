@@ -15,7 +15,8 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 fn deliveries() -> Vec<Delivery> {
     let mut deliveries: Vec<Delivery> =
         (0..20).map(|number| Delivery::push("acme", "api.v2", number)).collect();
-    let padding = "x".repeat(700 * 1024);
+    // A claim check: the message in the stream is a ticket, the body is in the object bucket.
+    let padding = "x".repeat(2 * 1024 * 1024);
     deliveries
         .push(Delivery::json("push", &json!({ "padding": padding, "repository": { "name": "large" } })));
     deliveries
