@@ -17,6 +17,8 @@ pub struct Delivery {
     pub event: String,
     /// The content type.
     pub content_type: &'static str,
+    /// More headers, such as those that tell the hook.
+    pub headers: Vec<(&'static str, String)>,
     /// The exact bytes.
     pub body: Bytes,
 }
@@ -25,7 +27,8 @@ impl Delivery {
     /// A delivery of these bytes with a GUID of its own.
     pub fn new(event: &str, body: impl Into<Bytes>) -> Self {
         let id = Uuid::new_v4().to_string();
-        Self { id, event: event.to_owned(), content_type: "application/json", body: body.into() }
+        let (event, body) = (event.to_owned(), body.into());
+        Self { id, event, content_type: "application/json", headers: Vec::new(), body }
     }
 
     /// A delivery of this payload.
@@ -105,9 +108,11 @@ impl Github {
     /// Posts a delivery; `Err` when the connection broke before an answer.
     pub async fn try_deliver(&self, delivery: &Delivery) -> Result<Answer, (reqwest::Error, Duration)> {
         let begun = Instant::now();
-        let response = self
-            .client
-            .post(&self.url)
+        let mut request = self.client.post(&self.url);
+        for (name, value) in &delivery.headers {
+            request = request.header(*name, value);
+        }
+        let response = request
             .header("content-type", delivery.content_type)
             .header("x-github-event", &delivery.event)
             .header("x-github-delivery", &delivery.id)

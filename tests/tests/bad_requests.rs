@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use windlass_events::signature::sign;
 use windlass_tests::vectors::{self, ErrorCase, Errors};
-use windlass_tests::{Delivery, Fleet, Github, get, raw_http, repository};
+use windlass_tests::{Delivery, Fleet, Github, Signal, get, raw_http, repository};
 
 fn bytes(body: &Value) -> Vec<u8> {
     if let Some(text) = body.as_str() {
@@ -123,10 +123,10 @@ async fn secrets_signatures_and_payloads_reach_no_log() {
     // A large payload takes another way, and one that comes while NATS is away a third.
     let large = Delivery::json("push", &json!({ "marker": PAYLOAD, "padding": "x".repeat(700 * 1024) }));
     assert_eq!(github.deliver(&large).await.status, 200);
-    fleet.signal("nats", windlass_tests::Signal::STOP);
+    fleet.signal("nats", Signal::STOP);
     let waiting = Delivery::json("push", &json!({ "marker": PAYLOAD, "number": 2 }));
     assert_eq!(github.deliver(&waiting).await.status, 202);
-    fleet.signal("nats", windlass_tests::Signal::CONT);
+    fleet.signal("nats", Signal::CONT);
     fleet.settle().await;
 
     let signatures: Vec<String> = [&taken, &refused, &unreadable, &large, &waiting]

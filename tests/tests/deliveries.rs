@@ -4,6 +4,7 @@
 
 use serde_json::json;
 use std::fs;
+use std::path::Path;
 use windlass_tests::{Delivery, Fleet, Github, Signal, get};
 
 #[tokio::test]
@@ -59,14 +60,35 @@ async fn a_secret_is_rotated_without_a_failed_delivery() {
     let new = directory.path().join("new");
     fs::write(&old, "old secret").unwrap();
     fs::write(&new, "new secret").unwrap();
-    let secrets = format!("secret = [{{ file = '{}' }}, {{ file = '{}' }}]", new.display(), old.display());
-    let fleet = Fleet::with().github(&secrets).start();
+    let source = |path: &Path| format!("{{ file = '{}' }}", path.display());
+    let with = |sources: &[String]| Fleet::with().github(&format!("secret = [{}]", sources.join(", ")));
     let push = |number| Delivery::push("acme", "r", number);
-    for (number, secret, status) in [(0, "old secret", 200), (1, "new secret", 200), (2, "no secret", 401)] {
-        let answer = Github::new(fleet.url(), secret).deliver(&push(number)).await;
-        assert_eq!(answer.status, status, "{secret}: {answer:?}");
+    let mut fleet = with(&[source(&old)]).start();
+    let first = push(0);
+    // The steps of a rotation, and whether a delivery signed with the old and with the new secret is taken.
+    let both = [source(&new), source(&old)];
+    for (step, sources, takes) in [
+        ("before", &both[1..], [true, false]),
+        ("while both are good", &both[..], [true, true]),
+        ("after", &both[..1], [false, true]),
+    ] {
+        fleet.down();
+        fleet.configure(with(sources));
+        fleet.up();
+        for (secret, takes) in ["old secret", "new secret"].into_iter().zip(takes) {
+            let github = Github::new(fleet.url(), secret);
+            let answer = github.deliver(&push(1)).await;
+            let expected = if takes { (200, "") } else { (401, "WL0305") };
+            assert_eq!((answer.status, answer.code()), expected, "{step}, {secret}: {answer:?}");
+            if takes {
+                let again = github.deliver(&first).await;
+                assert_eq!(again.body["duplicate"], step != "before", "the same event, however it is signed");
+            }
+        }
+        let stranger = Github::new(fleet.url(), "no secret").deliver(&push(2)).await;
+        assert_eq!((stranger.status, stranger.code()), (401, "WL0305"), "{step}");
     }
-    assert_eq!(fleet.count().await, 2);
+    assert_eq!(fleet.count().await, 5);
 }
 
 #[tokio::test]

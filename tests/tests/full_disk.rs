@@ -119,10 +119,10 @@ async fn a_disk_that_is_full_refuses_and_recovers() {
         file.write_all(&vec![b'x'; MIB]).unwrap();
     }
     drop(file);
-    let (mut taken, mut refused) = fill(&github, 200 * 1024, 10).await;
+    let (mut taken, mut refused) = fill(&github, 200 * 1024, 3).await;
     assert!(taken.len() > 20, "{} were taken before the disk was full", taken.len());
     // Smaller ones may still find room; then not even those do.
-    let (more, none) = fill(&github, 4 * 1024, 10).await;
+    let (more, none) = fill(&github, 4 * 1024, 3).await;
     taken.extend(more);
     refused.extend(none);
     assert_eq!(get(&fleet.url_of("/healthz")).await.0, 200, "it lives and says so");
@@ -146,7 +146,7 @@ async fn a_full_stream_and_a_full_spool_refuse_and_recover() {
     };
     let mut fleet = limits("8MiB").start();
     let github = fleet.github();
-    let (taken, refused) = fill(&github, 256 * 1024, 10).await;
+    let (taken, refused) = fill(&github, 256 * 1024, 3).await;
     // 8 MiB in the stream, then 32 MiB in the spool.
     assert!((140..=165).contains(&taken.len()), "{} were taken", taken.len());
     let stored = fleet.count().await as usize;
@@ -175,7 +175,7 @@ async fn a_full_spool_before_a_hanging_server_refuses_and_drains() {
     assert_eq!(github.deliver(&before).await.status, 200);
 
     fleet.signal("nats", Signal::STOP);
-    let (taken, refused) = fill(&github, 256 * 1024, 10).await;
+    let (taken, refused) = fill(&github, 256 * 1024, 3).await;
     // Nothing can have been stored, so what was taken is in the spool, and it holds that many.
     assert!((120..=128).contains(&taken.len()), "{} were taken", taken.len());
     // Many at once must not wait for each other, either.
@@ -192,4 +192,23 @@ async fn a_full_spool_before_a_hanging_server_refuses_and_drains() {
     fleet.settle().await;
     let all: Vec<&Delivery> = [&before].into_iter().chain(&taken).chain(&refused).chain(&burst).collect();
     assert_stored_once(&fleet, &all).await;
+}
+
+#[tokio::test]
+async fn readyz_says_so_when_nothing_can_be_taken() {
+    let fleet = Fleet::with().github("spool = { max_size = \"32MiB\" }").start();
+    let github = fleet.github();
+    let ready = || async { get(&fleet.url_of("/readyz")).await };
+    assert_eq!(ready().await.0, 200);
+
+    fleet.signal("nats", Signal::STOP);
+    assert_eq!(github.deliver(&push(9_000, 1024)).await.status, 202);
+    assert_eq!(ready().await.0, 200, "there is the spool");
+    fill(&github, 256 * 1024, 1).await;
+    let (status, body) = ready().await;
+    assert_eq!(status, 503, "every delivery is refused, and yet: {body}");
+
+    fleet.signal("nats", Signal::CONT);
+    fleet.settle().await;
+    assert_eq!(ready().await.0, 200, "and says so when it is over");
 }

@@ -7,7 +7,7 @@
 
 use futures::{StreamExt, stream};
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use windlass_tests::{Delivery, Fleet, webhook_examples};
 
@@ -53,6 +53,18 @@ async fn each_published_payload_is_stored_once_as_it_came() {
                 (Delivery::new(event, serde_json::to_vec_pretty(payload).unwrap()), payload.clone())
             })
         })
+        .enumerate()
+        .map(|(number, (mut delivery, payload))| {
+            delivery.headers = vec![
+                ("X-GitHub-Hook-ID", number.to_string()),
+                ("X-GitHub-Hook-Installation-Target-ID", (number * 7).to_string()),
+                ("X-GitHub-Hook-Installation-Target-Type", "organization".to_owned()),
+                // What is not kept.
+                ("X-Hub-Signature", format!("sha1={}", "0".repeat(40))),
+                ("User-Agent", "GitHub-Hookshot/044aadd".to_owned()),
+            ];
+            (delivery, payload)
+        })
         .collect();
     assert!(deliveries.len() >= 300, "{} examples", deliveries.len());
 
@@ -67,6 +79,8 @@ async fn each_published_payload_is_stored_once_as_it_came() {
             assert_eq!(answer.body["duplicate"], expect_duplicate, "{answer:?}");
         }
     };
+    // Times are stored in milliseconds.
+    let begun = jiff::Timestamp::now() - jiff::SignedDuration::from_millis(1);
     deliver(false).await;
 
     let messages = fleet.messages().await;
@@ -79,23 +93,28 @@ async fn each_published_payload_is_stored_once_as_it_came() {
         assert_eq!(message.body, delivery.body);
         assert_eq!(message.subject, subject(&delivery.event, payload));
         let action = payload["action"].as_str().map(|action| format!(".{action}")).unwrap_or_default();
-        for (name, value) in [
-            ("Nats-Msg-Id", &*delivery.id),
-            ("X-GitHub-Event", &*delivery.event),
-            ("Content-Type", "application/json"),
-            ("ce-specversion", "1.0"),
-            ("ce-id", &*delivery.id),
-            ("ce-type", &*format!("com.github.{}{action}", delivery.event)),
-            ("ce-datacontenttype", "application/json"),
-        ] {
-            assert_eq!(message.header(name), value, "{name}");
-        }
         // GitHub's names need no encoding in a URI's path.
         let path = [owner(payload), payload["repository"].get("name")].into_iter().flatten();
         let path: String = path.filter_map(|name| Some(format!("/{}", name.as_str()?))).collect();
-        assert_eq!(message.header("ce-source"), format!("https://github.com{path}"));
-        assert!(message.header("ce-time").ends_with('Z'));
-        assert_eq!(message.header("X-Hub-Signature-256"), "", "signatures are not stored");
+        let mut expected: BTreeMap<&str, String> = delivery.headers[..3].iter().cloned().collect();
+        expected.extend([
+            ("Nats-Msg-Id", delivery.id.clone()),
+            ("X-GitHub-Delivery", delivery.id.clone()),
+            ("X-GitHub-Event", delivery.event.clone()),
+            ("Content-Type", "application/json".to_owned()),
+            ("ce-specversion", "1.0".to_owned()),
+            ("ce-id", delivery.id.clone()),
+            ("ce-type", format!("com.github.{}{action}", delivery.event)),
+            ("ce-source", format!("https://github.com{path}")),
+            ("ce-datacontenttype", "application/json".to_owned()),
+        ]);
+        let time = message.header("ce-time");
+        let time: jiff::Timestamp = time.parse().unwrap_or_else(|error| panic!("{time}: {error}"));
+        assert!((begun..=jiff::Timestamp::now()).contains(&time), "{time}");
+        expected.insert("ce-time", message.header("ce-time").to_owned());
+        let found =
+            message.headers.iter().map(|(name, _)| (name.as_ref(), message.header(name.as_ref()).to_owned()));
+        assert_eq!(found.collect::<BTreeMap<&str, String>>(), expected, "these headers and no others");
     }
 
     deliver(true).await;

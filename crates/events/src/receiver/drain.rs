@@ -42,7 +42,6 @@ pub(super) async fn run(
             continue;
         };
         if batch.events.is_empty() {
-            stalled.store(false, Ordering::Relaxed);
             if !drain.try_close().await {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }

@@ -27,19 +27,21 @@ pub(super) enum Kept {
 pub(super) struct Store {
     pub(super) publisher: Arc<Publisher>,
     pub(super) spool: Spool,
-    /// JetStream did not take what the spool last offered it: no use in waiting for it once more.
+    /// JetStream did not take what it was last offered.
     pub(super) stalled: Arc<AtomicBool>,
 }
 
 impl Store {
-    /// Whether an event could be taken right now.
+    /// Whether an event could be taken right now, as far as the last ones tell.
     pub(super) fn is_ready(&self) -> bool {
-        self.publisher.is_connected() || !self.spool.is_full()
+        let jetstream = self.publisher.is_connected() && !self.stalled.load(Ordering::Relaxed);
+        jetstream || self.spool.has_room()
     }
 
     pub(super) async fn keep(&self, event: &Event, timeline: Timeline) -> Result<Kept, Refusal> {
         // While the spool holds anything, later events queue up behind it: otherwise they would overtake.
-        if !self.spool.levels().is_open() {
+        let direct = !self.spool.levels().is_open();
+        if direct {
             match self.publish(event, timeline).await {
                 Some(stored) => return Ok(Kept::Stored(stored)),
                 None => self.spool.open_for_events(),
@@ -52,7 +54,8 @@ impl Store {
             }
             Err(_) => tracing::warn!(delivery = %event.delivery, "the spool did not take an event in time"),
         }
-        if self.stalled.load(Ordering::Relaxed) {
+        // No use in waiting once more for what has just failed.
+        if direct || self.stalled.load(Ordering::Relaxed) {
             return Err(Refusal::NotStored);
         }
         // Out of order is better than not at all.
@@ -61,12 +64,12 @@ impl Store {
 
     async fn publish(&self, event: &Event, timeline: Timeline) -> Option<Stored> {
         let deadline = timeline.acknowledged.min(Instant::now() + PATIENCE);
-        match self.publisher.publish(event, deadline).await {
-            Ok(stored) => Some(stored),
-            Err(reason) => {
+        let result = self.publisher.publish(event, deadline).await;
+        self.stalled.store(result.is_err(), Ordering::Relaxed);
+        result
+            .inspect_err(|reason| {
                 tracing::debug!(delivery = %event.delivery, %reason, "JetStream did not take an event");
-                None
-            }
-        }
+            })
+            .ok()
     }
 }

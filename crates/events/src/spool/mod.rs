@@ -22,12 +22,19 @@ use segment::{Reader, Record};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 use std::{fs, io};
 use tokio::sync::{Notify, mpsc, oneshot};
 use writer::Command;
 
 /// The usual size of a segment.
 pub const SEGMENT_SIZE: u64 = 64 * 1024 * 1024;
+
+/// With less than this free, in bytes, a spool counts as full: most events are far smaller, and few are larger.
+pub const ROOM: u64 = 1024 * 1024;
+
+/// How long a disk's refusal speaks against it. Nobody tells when a disk has room again, so then the next event may try.
+const REFUSAL_COUNTS: Duration = Duration::from_secs(5);
 
 /// Where the spool is and how much it may hold.
 #[derive(Clone, Debug)]
@@ -69,6 +76,8 @@ pub struct Levels {
     bytes: AtomicU64,
     fsyncs: AtomicU64,
     open: AtomicBool,
+    /// When the disk last refused.
+    refused: Mutex<Option<Instant>>,
     /// The end of what is certainly on the disk. Nothing beyond it is drained.
     confirmed: Mutex<Position>,
 }
@@ -141,9 +150,11 @@ impl Spool {
         answer.await.map_err(|_| Error::Closed)?
     }
 
-    /// Whether it holds as much as it may.
-    pub fn is_full(&self) -> bool {
-        self.levels.bytes() >= self.max_size
+    /// Whether it would take an event, as far as can be told without one: there is room for [`ROOM`], and the disk has
+    /// not just refused.
+    pub fn has_room(&self) -> bool {
+        let refused = self.levels.refused.lock().is_some_and(|at| at.elapsed() < REFUSAL_COUNTS);
+        !refused && self.levels.bytes().saturating_add(ROOM) <= self.max_size
     }
 
     /// The current levels.

@@ -8,6 +8,7 @@ use std::fs::{self, File};
 use std::io::{self, IoSlice, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 /// What one fsync may cover: more would make the first of them wait for the last.
@@ -94,6 +95,7 @@ impl Writer {
         }
         match self.write(&accepted) {
             Ok(written) => {
+                *self.levels.refused.lock() = None;
                 self.levels.bytes.fetch_add(written, Ordering::Relaxed);
                 self.levels.events.fetch_add(accepted.len() as u64, Ordering::Relaxed);
                 if let Some(active) = &self.active {
@@ -108,6 +110,7 @@ impl Writer {
             }
             Err(error) => {
                 tracing::error!(%error, events = accepted.len(), "the spool could not be written");
+                *self.levels.refused.lock() = Some(Instant::now());
                 self.abandon_segment();
                 for (_, done) in accepted {
                     let _ = done.send(Err(Error::Io(io::Error::new(error.kind(), error.to_string()))));

@@ -10,6 +10,8 @@ mod spec;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 use async_nats::Client;
 use async_nats::jetstream::{self, Context};
 use serde_json::{Value, json};
@@ -24,6 +26,12 @@ pub use spec::{
 pub const FLEET_TAG: &str = "windlass.fleet";
 
 const STREAM_NOT_FOUND: u64 = 10_059;
+
+/// `JSStreamStoreFailed`. When JetStream is switched on for an account that is new, the server makes the directory of
+/// its streams to see whether it can, and removes it (`EnableJetStream` in nats-server's `jetstream.go`); a stream that
+/// is created at that moment fails with "no such file or directory", and is created a moment later.
+const STORE_FAILED: u64 = 10_077;
+const DIRECTORY_PAUSES_MILLIS: [u64; 4] = [5, 20, 80, 320];
 
 /// Something that [`ensure`] did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,7 +108,21 @@ async fn find(context: &Context, wanted: &Wanted) -> Result<Option<Found>, Error
 async fn apply(context: &Context, wanted: &Wanted, verb: &str, config: &Value) -> Result<(), Error> {
     let what = format!("{} {}", verb.to_lowercase(), wanted.resource);
     let subject = format!("STREAM.{verb}.{}", wanted.stream);
-    let answer = request(context, &what, subject, config).await?;
+    let mut pauses = DIRECTORY_PAUSES_MILLIS.into_iter().map(Duration::from_millis);
+    let answer = loop {
+        match request(context, &what, subject.clone(), config).await {
+            Err(Error::JetStream { code: Some(STORE_FAILED), reason, .. })
+                if reason.contains("no such file") =>
+            {
+                let Some(pause) = pauses.next() else {
+                    return Err(Error::JetStream { what, reason, code: Some(STORE_FAILED) });
+                };
+                tracing::debug!(reason, "the account's directory has just been removed; trying again");
+                tokio::time::sleep(pause).await;
+            }
+            answer => break answer?,
+        }
+    };
     let failed = |reason| Error::JetStream { what: what.clone(), reason, code: None };
     let found = Found::parse(answer).map_err(failed)?;
     match decide(wanted, Some(&found)) {

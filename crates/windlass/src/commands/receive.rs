@@ -72,9 +72,9 @@ pub struct Args {
     in_flight: usize,
     /// Threads that handle deliveries
     ///
-    /// One thread takes more deliveries than any organization sends, and takes them with the least work for each:
-    /// what is ready together travels to NATS together. More help where single deliveries are huge.
-    #[arg(long, value_name = "COUNT", env = "WINDLASS_THREADS", default_value_t = 1)]
+    /// Two let one read deliveries while the other hands them to NATS. One does the least work for each; more than two
+    /// help where single deliveries are huge.
+    #[arg(long, value_name = "COUNT", env = "WINDLASS_THREADS", default_value_t = 2)]
     threads: usize,
     /// First token of every subject
     #[arg(long, value_name = "TOKEN", env = "WINDLASS_SUBJECT_PREFIX", default_value = "github")]
