@@ -59,7 +59,9 @@ mod tests {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/errors");
         for (code, title) in CODES {
             let page = std::fs::read_to_string(directory.join(format!("{code}.md"))).unwrap_or_default();
-            assert!(page.starts_with(&format!("# {code}: {title}\n")), "docs/errors/{code}.md: {page:.60}");
+            let heading = format!("# {code}: {title}\n");
+            let begins = page.get(..heading.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(&heading));
+            assert!(begins, "docs/errors/{code}.md: {page:.60}");
             for heading in ["\n## Why\n", "\n## What to do\n"] {
                 assert!(page.contains(heading), "docs/errors/{code}.md lacks {heading:?}");
             }
