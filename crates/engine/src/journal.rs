@@ -1,0 +1,193 @@
+//! The journal: what an apply has begun and what it has finished, so that a killed one is continued.
+//!
+//! A line is on the disk before the step that it announces begins. What was begun and not finished is *uncertain*: it
+//! goes into the state as such, so that the next plan looks for it and whoever removes it from the file gets it
+//! deleted. One thread writes; what has gathered since the last fsync shares the next one.
+
+use crate::error::Error;
+use crate::plan::{Action, Do};
+use crate::state::{Recorded, State};
+use crate::{Address, Resource};
+use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::{mpsc, oneshot};
+
+/// One line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "entry")]
+pub enum Entry {
+    /// A step begins.
+    Begun {
+        /// On what.
+        address: Address,
+        /// What.
+        #[serde(rename = "do")]
+        what: Do,
+        /// What it is to be; nothing for a deletion.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        recorded: Option<Recorded>,
+    },
+    /// It is done, and seen to be done.
+    Done {
+        /// On what.
+        address: Address,
+    },
+    /// It failed; how far it came is not known.
+    Failed {
+        /// On what.
+        address: Address,
+        /// The code of why.
+        code: String,
+    },
+}
+
+impl Entry {
+    /// The announcement of an action.
+    #[must_use]
+    pub fn begun(action: &Action, wanted: Option<&Resource>) -> Self {
+        let recorded = wanted.map(|wanted| Recorded {
+            platform: wanted.platform.clone(),
+            body: wanted.body.clone(),
+            depends_on: wanted.depends_on.clone(),
+            uncertain: true,
+        });
+        Self::Begun { address: action.address.clone(), what: action.what, recorded }
+    }
+}
+
+/// Brings the state to where the journal's lines lead.
+pub fn replay(state: &mut State, entries: impl IntoIterator<Item = Entry>) {
+    let mut begun = std::collections::BTreeMap::new();
+    for entry in entries {
+        match entry {
+            Entry::Begun { address, what, recorded } => {
+                match recorded {
+                    // What was recorded before stays recorded, as uncertain: it may or may not be that still.
+                    Some(recorded) => drop(state.resources.insert(address.clone(), recorded)),
+                    None => {
+                        if let Some(known) = state.resources.get_mut(&address) {
+                            known.uncertain = true;
+                        }
+                    }
+                }
+                begun.insert(address, what);
+            }
+            Entry::Done { address } => match begun.remove(&address) {
+                Some(Do::Delete) => drop(state.resources.remove(&address)),
+                _ => {
+                    if let Some(known) = state.resources.get_mut(&address) {
+                        known.uncertain = false;
+                    }
+                }
+            },
+            Entry::Failed { .. } => {}
+        }
+    }
+}
+
+/// Called before each write with its number, from 1: tests end the process there.
+pub type Probe = Arc<dyn Fn(u64) + Send + Sync>;
+
+type Waiting = (Vec<u8>, oneshot::Sender<std::io::Result<()>>);
+
+/// A journal that is open for writing.
+#[derive(Clone)]
+pub struct Journal {
+    lines: mpsc::UnboundedSender<Waiting>,
+    path: PathBuf,
+    probe: Option<Probe>,
+    count: Arc<AtomicU64>,
+}
+
+impl std::fmt::Debug for Journal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Journal").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl Journal {
+    /// Begins an empty journal.
+    ///
+    /// # Errors
+    /// When the file cannot be made.
+    pub fn create(path: &Path, probe: Option<Probe>) -> Result<Self, Error> {
+        let file = File::create(path).map_err(Error::io("write", path))?;
+        file.sync_all().map_err(Error::io("sync", path))?;
+        let (lines, waiting) = mpsc::unbounded_channel();
+        std::thread::Builder::new()
+            .name("journal".into())
+            .spawn(move || write(file, waiting))
+            .map_err(Error::io("write", path))?;
+        Ok(Self { lines, path: path.to_owned(), probe, count: Arc::default() })
+    }
+
+    /// Writes a line, and returns when it is on the disk.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub async fn write(&self, entry: &Entry) -> Result<(), Error> {
+        let number = self.count.fetch_add(1, Ordering::Relaxed) + 1;
+        if let Some(probe) = &self.probe {
+            probe(2 * number - 1);
+        }
+        let gone = || std::io::Error::other("the journal's thread has ended");
+        let mut line = serde_json::to_vec(entry)
+            .map_err(|error| Error::io("write", &self.path)(std::io::Error::other(error)))?;
+        line.push(b'\n');
+        let (done, answer) = oneshot::channel();
+        self.lines.send((line, done)).map_err(|_| Error::io("write", &self.path)(gone()))?;
+        answer.await.unwrap_or_else(|_| Err(gone())).map_err(Error::io("write", &self.path))?;
+        if let Some(probe) = &self.probe {
+            probe(2 * number);
+        }
+        Ok(())
+    }
+}
+
+fn write(mut file: File, mut waiting: mpsc::UnboundedReceiver<Waiting>) {
+    while let Some(first) = waiting.blocking_recv() {
+        let mut group = vec![first];
+        while let Ok(next) = waiting.try_recv() {
+            group.push(next);
+        }
+        let text: Vec<u8> = group.iter().flat_map(|(line, _)| line).copied().collect();
+        let result = file.write_all(&text).and_then(|()| file.sync_data());
+        for (_, done) in group {
+            let answer = match &result {
+                Ok(()) => Ok(()),
+                Err(error) => Err(std::io::Error::new(error.kind(), error.to_string())),
+            };
+            let _ = done.send(answer);
+        }
+    }
+}
+
+/// The lines of a journal that was left behind; none where there is none. A torn last line was never confirmed and is
+/// left out.
+///
+/// # Errors
+/// When the file cannot be read, or a line before the last makes no sense.
+pub fn read(path: &Path) -> Result<Vec<Entry>, Error> {
+    let text = match std::fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::io("read", path)(error)),
+    };
+    let mut entries = Vec::new();
+    for line in text.split_inclusive(|byte| *byte == b'\n') {
+        if line.last() != Some(&b'\n') {
+            break;
+        }
+        match serde_json::from_slice(line) {
+            Ok(entry) => entries.push(entry),
+            Err(error) => {
+                return Err(Error::StateUnreadable { path: path.to_owned(), reason: error.to_string() });
+            }
+        }
+    }
+    Ok(entries)
+}

@@ -1,0 +1,450 @@
+use super::*;
+use crate::apply::{Event, Options, World, apply};
+use crate::conformance::{self, Fixture};
+use crate::error::Trouble;
+use crate::journal::Probe;
+use crate::platform::{Scope, Step};
+use crate::store::{self, Directory};
+use crate::{Kind, Recorded};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+use proptest::prelude::*;
+use serde_json::json;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// A platform in memory, for what the engine decides.
+#[derive(Default)]
+struct Memory {
+    things: Mutex<BTreeMap<Address, Value>>,
+    fails: Mutex<BTreeSet<Address>>,
+    order: Mutex<Vec<String>>,
+    /// Once it is true nothing changes any more, as when the process is dead.
+    dead: Arc<AtomicBool>,
+}
+
+impl Memory {
+    fn put(&self, address: &Address, body: &Value) -> Result<(), Trouble> {
+        if self.fails.lock().contains(address) {
+            return Err(Trouble::new("WL9999", "it does not want to", "be kind"));
+        }
+        if !self.dead.load(Ordering::Relaxed) {
+            self.things.lock().insert(address.clone(), body.clone());
+        }
+        Ok(())
+    }
+}
+
+impl Platform for Memory {
+    fn name(&self) -> &'static str {
+        "memory"
+    }
+
+    fn supports(&self, resource: &Resource) -> Result<(), String> {
+        if resource.body["impossible"] == true { Err("it is impossible".to_owned()) } else { Ok(()) }
+    }
+
+    fn find<'a>(&'a self, scope: Scope<'a>) -> BoxFuture<'a, Result<Vec<Found>, Trouble>> {
+        let asked: BTreeSet<&Address> = scope
+            .wanted
+            .iter()
+            .map(|one| &one.address)
+            .chain(scope.recorded.iter().map(|(address, _)| address))
+            .collect();
+        let things = self.things.lock();
+        let found =
+            things.iter().filter(|(address, _)| asked.contains(address)).map(|(address, body)| Found {
+                address: address.clone(),
+                body: body.clone(),
+                data: Data { messages: body["messages"].as_u64().unwrap_or(0), bytes: 10 },
+                trouble: None,
+            });
+        futures::future::ready(Ok(found.collect())).boxed()
+    }
+
+    fn compare(&self, wanted: &Resource, found: &Found) -> Result<Option<Difference>, String> {
+        if found.body["owner"] == "somebody" {
+            return Err("it is somebody else's".to_owned());
+        }
+        let value = |body: &Value| body["value"].to_string();
+        let (from, to) = (value(&found.body), value(&wanted.body));
+        if from == to {
+            return Ok(None);
+        }
+        let replace = wanted.body["value"].as_i64().is_some_and(|value| value < 0);
+        let (how, risk) = if replace { (How::Replace, Risk::LosesData) } else { (How::InPlace, Risk::None) };
+        let fields = vec![FieldChange::new("value", from, to)];
+        Ok(Some(Difference { how, fields, risk, why: None }))
+    }
+
+    fn apply<'a>(&'a self, step: Step<'a>) -> BoxFuture<'a, Result<(), Trouble>> {
+        async move {
+            tokio::task::yield_now().await;
+            match step {
+                Step::Create(wanted) | Step::Change { wanted, .. } => {
+                    self.order.lock().push(format!("+{}", wanted.address));
+                    self.put(&wanted.address, &wanted.body)
+                }
+                Step::Delete { address, .. } => {
+                    self.order.lock().push(format!("-{address}"));
+                    if !self.dead.load(Ordering::Relaxed) {
+                        self.things.lock().remove(address);
+                    }
+                    Ok(())
+                }
+            }
+        }
+        .boxed()
+    }
+}
+
+fn stream(name: &str, value: i64) -> Resource {
+    Resource::new(Address::new(Kind::Stream, name), "memory", json!({ "value": value }))
+}
+
+fn consumer(name: &str, of: &str) -> Resource {
+    Resource::new(Address::new(Kind::Consumer, name), "memory", json!({ "value": 1 }))
+        .after([Address::new(Kind::Stream, of)])
+}
+
+struct Bench {
+    platform: Memory,
+    directory: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self { platform: Memory::default(), directory: tempfile::tempdir().unwrap() }
+    }
+
+    fn store(&self) -> Directory {
+        Directory::new(self.directory.path().join("state"))
+    }
+
+    fn platforms(&self) -> BTreeMap<String, &dyn Platform> {
+        BTreeMap::from([("memory".to_owned(), &self.platform as &dyn Platform)])
+    }
+
+    async fn plan(&self, wanted: &[Resource], wish: &Wish) -> Result<Plan, Error> {
+        let (state, _) = store::read(&self.store(), "acme").await?;
+        let platforms = self.platforms();
+        let found = crate::find(wanted, &state, &platforms).await?;
+        make(wanted, &state, &found, &platforms, wish)
+    }
+
+    async fn apply_with(
+        &self,
+        wanted: &[Resource],
+        wish: &Wish,
+        allow_data_loss: bool,
+        probe: Option<Probe>,
+    ) -> Result<(Plan, crate::apply::Report), Error> {
+        let store = self.store();
+        let mut locked = store::open(&store, "acme", "apply", Duration::ZERO).await?;
+        let platforms = self.platforms();
+        let found = crate::find(wanted, &locked.state, &platforms).await?;
+        let plan = make(wanted, &locked.state, &found, &platforms, wish)?;
+        let world = World { wanted, found: &found, platforms: &platforms, store: &store };
+        let (_keep, stop) = tokio::sync::watch::channel(false);
+        let options = Options { parallelism: 4, allow_data_loss, stop, probe };
+        let report = apply(&plan, &mut locked.state, &world, &options, &|_: Event<'_>| {}).await?;
+        Ok((plan, report))
+    }
+
+    async fn apply(&self, wanted: &[Resource]) -> Result<(Plan, crate::apply::Report), Error> {
+        self.apply_with(wanted, &Wish::default(), true, None).await
+    }
+
+    fn state(&self) -> State {
+        store::read(&self.store(), "acme").now_or_never().unwrap().unwrap().0
+    }
+}
+
+#[tokio::test]
+async fn a_platform_that_is_right_passes_the_suite() {
+    let fixture = Fixture {
+        wanted: vec![stream("A", 1), consumer("C", "A")],
+        changed: vec![stream("A", 2), consumer("C", "A")],
+        impossible: Some(Resource::new(
+            Address::new(Kind::Stream, "X"),
+            "memory",
+            json!({"impossible": true}),
+        )),
+    };
+    conformance::check(&Memory::default(), &fixture).await.unwrap();
+    let unchanged = Fixture { changed: fixture.wanted.clone(), ..fixture };
+    assert!(
+        conformance::check(&Memory::default(), &unchanged).await.unwrap_err().contains("differ in nothing")
+    );
+}
+
+#[tokio::test]
+async fn what_is_applied_is_not_planned_again() {
+    let bench = Bench::new();
+    let wanted = [stream("A", 1), stream("B", 1), consumer("C", "B")];
+    let (plan, report) = bench.apply(&wanted).await.unwrap();
+    assert_eq!(plan.counts().create, 3);
+    assert_eq!(report.done.len(), 3);
+    let again = bench.plan(&wanted, &Wish::default()).await.unwrap();
+    assert!(again.is_empty());
+    assert_eq!(again.unchanged, 3);
+    assert_eq!(bench.state().resources.len(), 3);
+    assert!(bench.state().resources.values().all(|recorded| !recorded.uncertain));
+    // Nothing to do writes nothing.
+    let serial = bench.state().serial;
+    bench.apply(&wanted).await.unwrap();
+    assert_eq!(bench.state().serial, serial);
+}
+
+#[tokio::test]
+async fn reasons_tell_the_file_from_somebody_else() {
+    let bench = Bench::new();
+    bench.apply(&[stream("A", 1), stream("B", 1)]).await.unwrap();
+    bench.platform.things.lock().insert(Address::new(Kind::Stream, "A"), json!({ "value": 9 }));
+    bench.platform.things.lock().insert(Address::new(Kind::Stream, "N"), json!({ "value": 9 }));
+    let wanted = [stream("A", 1), stream("B", 2), stream("N", 1)];
+    let plan = bench.plan(&wanted, &Wish::default()).await.unwrap();
+    let reasons: Vec<&str> = plan.actions.iter().map(|action| action.reason.as_str()).collect();
+    assert!(reasons[0].contains("somebody else since the last apply"), "{reasons:?}");
+    assert_eq!(reasons[1], "the fleet file has changed");
+    assert!(reasons[2].contains("made by somebody else"));
+    bench.platform.things.lock().remove(&Address::new(Kind::Stream, "A"));
+    let plan = bench.plan(&wanted, &Wish::default()).await.unwrap();
+    assert!(plan.actions[0].reason.contains("somebody deleted it"));
+}
+
+#[tokio::test]
+async fn data_is_lost_only_when_that_is_allowed() {
+    let bench = Bench::new();
+    let holds =
+        Resource::new(Address::new(Kind::Stream, "A"), "memory", json!({ "value": 1, "messages": 1234 }));
+    bench.apply(&[holds]).await.unwrap();
+    for wanted in [vec![stream("A", -1)], vec![]] {
+        let error = bench.apply_with(&wanted, &Wish::default(), false, None).await.unwrap_err();
+        assert_eq!(error.code(), "WL0506");
+        assert!(error.to_string().contains("stream.A (1,234 messages"), "{error}");
+        assert_eq!(bench.platform.things.lock().len(), 1);
+    }
+    bench.apply(&[]).await.unwrap();
+    assert!(bench.platform.things.lock().is_empty());
+}
+
+#[tokio::test]
+async fn what_needs_a_failed_one_is_not_begun_and_the_rest_is() {
+    let bench = Bench::new();
+    bench.platform.fails.lock().insert(Address::new(Kind::Stream, "A"));
+    let wanted = [stream("A", 1), consumer("CA", "A"), stream("B", 1), consumer("CB", "B")];
+    let (_, report) = bench.apply(&wanted).await.unwrap();
+    assert_eq!(report.failed.len(), 1);
+    assert_eq!(report.failed[0].code, "WL9999");
+    assert_eq!(report.skipped, [Address::new(Kind::Consumer, "CA")]);
+    assert_eq!(report.done.len(), 2);
+    bench.platform.fails.lock().clear();
+    let (plan, report) = bench.apply(&wanted).await.unwrap();
+    assert_eq!((plan.actions.len(), report.done.len()), (2, 2));
+}
+
+#[tokio::test]
+async fn deletions_go_from_the_leaves_and_before_what_takes_over() {
+    let bench = Bench::new();
+    bench.apply(&[stream("A", 1), consumer("C", "A")]).await.unwrap();
+    bench.platform.order.lock().clear();
+    bench.apply(&[stream("B", 1)]).await.unwrap();
+    assert_eq!(*bench.platform.order.lock(), ["-consumer.C", "-stream.A", "+stream.B"]);
+}
+
+#[tokio::test]
+async fn targets_bring_what_they_need_and_destroying_what_needs_them() {
+    let bench = Bench::new();
+    let wanted = [stream("A", 1), stream("B", 1), consumer("C", "B")];
+    let target = |text: &str, destroy| Wish { targets: vec![text.parse().unwrap()], destroy };
+    let plan = bench.plan(&wanted, &target("consumer.C", false)).await.unwrap();
+    let addresses = |plan: &Plan| plan.actions.iter().map(|one| one.address.to_string()).collect::<Vec<_>>();
+    assert_eq!(addresses(&plan), ["stream.B", "consumer.C"]);
+    bench.apply(&wanted).await.unwrap();
+    let plan = bench.plan(&wanted, &target("stream.B", true)).await.unwrap();
+    assert_eq!(addresses(&plan), ["consumer.C", "stream.B"]);
+    let error = bench.plan(&wanted, &target("stream.X", false)).await.unwrap_err();
+    assert_eq!(error.code(), "WL0509");
+}
+
+#[tokio::test]
+async fn what_cannot_be_made_is_said_and_the_rest_planned() {
+    let bench = Bench::new();
+    let impossible = Resource::new(Address::new(Kind::Stream, "X"), "memory", json!({ "impossible": true }));
+    let elsewhere = Resource::new(Address::new(Kind::Cluster, "edge"), "cloudflare", json!({}));
+    let theirs = Address::new(Kind::Stream, "T");
+    bench.platform.things.lock().insert(theirs, json!({ "owner": "somebody" }));
+    let plan =
+        bench.plan(&[stream("A", 1), impossible, elsewhere, stream("T", 1)], &Wish::default()).await.unwrap();
+    assert_eq!((plan.actions.len(), plan.blocked.len()), (1, 3));
+    let text = render(&plan, Style::default());
+    assert!(text.contains("✗ cluster.edge  cannot be made: this version"), "{text}");
+}
+
+#[tokio::test]
+async fn a_moved_world_has_another_digest() {
+    let bench = Bench::new();
+    let wanted = [stream("A", 1), stream("B", 1)];
+    let one = bench.plan(&wanted, &Wish::default()).await.unwrap();
+    assert_eq!(one, bench.plan(&wanted, &Wish::default()).await.unwrap());
+    bench.platform.things.lock().insert(Address::new(Kind::Stream, "A"), json!({ "value": 9 }));
+    assert_ne!(one.world, bench.plan(&wanted, &Wish::default()).await.unwrap().world);
+}
+
+#[tokio::test]
+async fn only_one_changes_the_fleet() {
+    let bench = Bench::new();
+    let held = store::open(&bench.store(), "acme", "apply", Duration::ZERO).await.unwrap();
+    let error = store::open(&bench.store(), "acme", "destroy", Duration::from_millis(60)).await.unwrap_err();
+    assert_eq!(error.code(), "WL0501");
+    assert!(error.to_string().contains("to apply"), "{error}");
+    drop(held);
+    assert!(store::open(&bench.store(), "other", "apply", Duration::ZERO).await.is_ok());
+}
+
+#[tokio::test]
+async fn another_fleets_state_is_refused() {
+    let bench = Bench::new();
+    bench.apply(&[stream("A", 1)]).await.unwrap();
+    let error = store::open(&bench.store(), "other", "apply", Duration::ZERO).await.unwrap_err();
+    assert_eq!(error.code(), "WL0503");
+}
+
+/// Ends at a write of the journal, before or after it, as a kill would: the future is dropped there and nothing
+/// changes any more.
+async fn killed_at(bench: &Bench, wanted: &[Resource], at: u64) -> bool {
+    let dead = Arc::clone(&bench.platform.dead);
+    let (sender, receiver) = tokio::sync::watch::channel(false);
+    let probe: Probe = Arc::new(move |number| {
+        if number == at {
+            dead.store(true, Ordering::Relaxed);
+            sender.send_replace(true);
+        }
+    });
+    let mut killed = receiver.clone();
+    let wish = Wish::default();
+    tokio::select! {
+        biased;
+        _ = killed.wait_for(|killed| *killed) => {}
+        _ = bench.apply_with(wanted, &wish, true, Some(probe)) => {}
+    }
+    let was_killed = *receiver.borrow();
+    bench.platform.dead.store(false, Ordering::Relaxed);
+    was_killed
+}
+
+#[tokio::test]
+async fn a_kill_at_any_step_ends_in_the_same_place() {
+    let first = [stream("A", 1), stream("GONE", 1), consumer("CG", "GONE")];
+    let second = [stream("A", 2), stream("B", 1), consumer("C", "B")];
+    let unbroken = Bench::new();
+    unbroken.apply(&first).await.unwrap();
+    unbroken.apply(&second).await.unwrap();
+    let mut kills = 0;
+    for at in 1.. {
+        let bench = Bench::new();
+        bench.apply(&first).await.unwrap();
+        let killed = killed_at(&bench, &second, at).await;
+        kills += usize::from(killed);
+        bench.apply(&second).await.unwrap();
+        assert_eq!(*bench.platform.things.lock(), *unbroken.platform.things.lock(), "killed at {at}");
+        let resources = |bench: &Bench| bench.state().resources;
+        assert_eq!(resources(&bench), resources(&unbroken), "killed at {at}");
+        if !killed {
+            break;
+        }
+    }
+    assert!(kills >= 20, "{kills}");
+}
+
+#[tokio::test]
+async fn what_was_begun_and_then_left_the_file_is_not_forgotten() {
+    let bench = Bench::new();
+    // Killed after the first step was begun and before it was confirmed: the thing itself is there.
+    killed_at(&bench, &[stream("A", 1)], 2).await;
+    bench.platform.things.lock().insert(Address::new(Kind::Stream, "A"), json!({ "value": 1 }));
+    let plan = bench.plan(&[], &Wish::default()).await.unwrap();
+    assert_eq!(plan.counts().delete, 1);
+    bench.apply(&[]).await.unwrap();
+    assert!(bench.platform.things.lock().is_empty());
+    assert!(bench.state().resources.is_empty());
+}
+
+fn fleets() -> impl Strategy<Value = Vec<Resource>> {
+    prop::collection::btree_map("[A-F]", (0i64..4, prop::option::of("[a-c]")), 0..6).prop_map(|streams| {
+        let mut all = Vec::new();
+        for (name, (value, reader)) in streams {
+            if let Some(reader) = reader {
+                all.push(consumer(&format!("{name}/{reader}"), &name));
+            }
+            all.push(stream(&name, value));
+        }
+        all
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn from_any_fleet_to_any_other_in_one_apply(one in fleets(), other in fleets()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let bench = Bench::new();
+            bench.apply(&one).await.unwrap();
+            prop_assert!(bench.plan(&one, &Wish::default()).await.unwrap().is_empty());
+            bench.apply(&other).await.unwrap();
+            prop_assert!(bench.plan(&other, &Wish::default()).await.unwrap().is_empty());
+            let wanted: BTreeMap<Address, Value> =
+                other.iter().map(|one| (one.address.clone(), one.body.clone())).collect();
+            prop_assert_eq!(&*bench.platform.things.lock(), &wanted);
+            let destroyed = bench.apply_with(&other, &Wish { destroy: true, ..Wish::default() }, true, None).await;
+            destroyed.unwrap();
+            prop_assert!(bench.platform.things.lock().is_empty());
+            Ok(())
+        })?;
+    }
+}
+
+#[test]
+fn a_plan_reads_like_this() {
+    let platform = Memory::default();
+    let platforms = BTreeMap::from([("memory".to_owned(), &platform as &dyn Platform)]);
+    let mut state = State::new("acme", "l".into());
+    for name in ["B", "OLD"] {
+        let recorded = Recorded {
+            platform: "memory".into(),
+            body: json!({ "value": 1 }),
+            depends_on: BTreeSet::new(),
+            uncertain: false,
+        };
+        state.resources.insert(Address::new(Kind::Stream, name), recorded);
+    }
+    let there = |name: &str, messages| Found {
+        address: Address::new(Kind::Stream, name),
+        body: json!({ "value": 1 }),
+        data: Data { messages, bytes: 3 << 20 },
+        trouble: None,
+    };
+    let wanted = [stream("A", 1), stream("B", 2)];
+    let found = [there("B", 5), there("OLD", 1_234_567)];
+    let plan = make(&wanted, &state, &found, &platforms, &Wish::default()).unwrap();
+    let expected = "\
+Fleet acme
+
+  - stream.OLD  delete  loses data  the fleet file no longer has it
+  + stream.A    create  it is new
+  ~ stream.B    change  the fleet file has changed
+      value  1 → 2
+
++ 1 to create   ~ 1 to change   - 1 to delete   0 as wanted
+Data would be lost, so apply needs --allow-data-loss:
+  stream.OLD (1,234,567 messages, 3.0 MiB)
+";
+    assert_eq!(render(&plan, Style::default()), expected);
+    let coloured = render(&plan, Style { colour: true });
+    assert!(coloured.contains("\u{1b}[32m+\u{1b}[0m"));
+}
