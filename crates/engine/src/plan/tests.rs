@@ -28,7 +28,7 @@ struct Memory {
 impl Memory {
     fn put(&self, address: &Address, body: &Value) -> Result<(), Trouble> {
         if self.fails.lock().contains(address) {
-            return Err(Trouble::new("WL9999", "it does not want to", "be kind"));
+            return Err(Trouble::new("X1", "it does not want to", "be kind"));
         }
         if !self.dead.load(Ordering::Relaxed) {
             self.things.lock().insert(address.clone(), body.clone());
@@ -238,7 +238,7 @@ async fn what_needs_a_failed_one_is_not_begun_and_the_rest_is() {
     let wanted = [stream("A", 1), consumer("CA", "A"), stream("B", 1), consumer("CB", "B")];
     let (_, report) = bench.apply(&wanted).await.unwrap();
     assert_eq!(report.failed.len(), 1);
-    assert_eq!(report.failed[0].code, "WL9999");
+    assert_eq!(report.failed[0].code, "X1");
     assert_eq!(report.skipped, [Address::new(Kind::Consumer, "CA")]);
     assert_eq!(report.done.len(), 2);
     bench.platform.fails.lock().clear();
