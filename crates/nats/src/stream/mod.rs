@@ -27,10 +27,7 @@ pub const FLEET_TAG: &str = "windlass.fleet";
 
 const STREAM_NOT_FOUND: u64 = 10_059;
 
-/// `JSStreamStoreFailed`. When JetStream is switched on for an account that is new, the server makes the directory of
-/// its streams to see whether it can, and removes it (`EnableJetStream` in nats-server's `jetstream.go`); a stream that
-/// is created at that moment fails with "no such file or directory", and is created a moment later.
-const STORE_FAILED: u64 = 10_077;
+/// How often, and after which pauses, a stream is created again when the account's directory was not there.
 const DIRECTORY_PAUSES_MILLIS: [u64; 4] = [5, 20, 80, 320];
 
 /// Something that [`ensure`] did.
@@ -92,6 +89,13 @@ pub async fn ensure(client: &Client, fleet: &str, specs: &[Spec]) -> Result<Vec<
     Ok(changes)
 }
 
+/// When JetStream is switched on for an account that is new, the server makes the directory of its streams to see
+/// whether it can, and removes it (`EnableJetStream` in nats-server's `jetstream.go`). A stream that is created at that
+/// moment fails, in one of two ways depending on which file was to be written, and is created a moment later.
+fn is_missing_directory(reason: &str) -> bool {
+    reason.contains("no such file or directory") || reason.contains("error creating store for stream")
+}
+
 async fn find(context: &Context, wanted: &Wanted) -> Result<Option<Found>, Error> {
     let what = format!("look at {}", wanted.resource);
     let subject = format!("STREAM.INFO.{}", wanted.stream);
@@ -111,11 +115,9 @@ async fn apply(context: &Context, wanted: &Wanted, verb: &str, config: &Value) -
     let mut pauses = DIRECTORY_PAUSES_MILLIS.into_iter().map(Duration::from_millis);
     let answer = loop {
         match request(context, &what, subject.clone(), config).await {
-            Err(Error::JetStream { code: Some(STORE_FAILED), reason, .. })
-                if reason.contains("no such file") =>
-            {
+            Err(Error::JetStream { code, reason, .. }) if is_missing_directory(&reason) => {
                 let Some(pause) = pauses.next() else {
-                    return Err(Error::JetStream { what, reason, code: Some(STORE_FAILED) });
+                    return Err(Error::JetStream { what, reason, code });
                 };
                 tracing::debug!(reason, "the account's directory has just been removed; trying again");
                 tokio::time::sleep(pause).await;
