@@ -301,9 +301,21 @@ impl Drop for Fleet {
     }
 }
 
-/// Sends a signal to a process.
+/// Sends a signal to a process. After SIGSTOP it returns once every thread of it has stopped: on a busy machine they go on
+/// for a moment, long enough to answer.
 pub fn signal(pid: i32, signal: Signal) {
-    if let Some(pid) = Pid::from_raw(pid) {
-        let _ = kill_process(pid, signal);
+    let Some(process) = Pid::from_raw(pid) else { return };
+    let _ = kill_process(process, signal);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while signal == Signal::STOP && !is_stopped(pid) && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+fn is_stopped(pid: i32) -> bool {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return true };
+    threads.flatten().all(|thread| {
+        let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        stat.rsplit_once(')').is_none_or(|(_, rest)| rest.trim_start().starts_with(['T', 't', 'Z', 'X']))
+    })
 }
