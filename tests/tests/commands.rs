@@ -37,9 +37,8 @@ fn pids(report: &Value) -> Vec<i32> {
 
 fn is_alive(pid: i32) -> bool {
     // One that ended and was not collected by its parent is not, nor one that is just being collected.
-    let ended = |stat: &str| {
-        stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with(['Z', 'X']))
-    };
+    let ended =
+        |stat: &str| stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with(['Z', 'X']));
     fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !ended(&stat))
 }
 
