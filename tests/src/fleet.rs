@@ -179,10 +179,14 @@ impl Fleet {
 
     /// The process id of a part now: `nats`, `receiver` or `supervisor`.
     pub fn pid(&self, part: &str) -> Option<i32> {
-        let record = fs::read(self.state().join("run.json")).ok()?;
-        let record: Value = serde_json::from_slice(&record).ok()?;
-        let pid = record["processes"][part]["pid"].as_i64()?;
-        i32::try_from(pid).ok()
+        let status = fs::read(self.state().join("agent/status.json")).ok()?;
+        let status: Value = serde_json::from_slice(&status).ok()?;
+        let pid = match part {
+            "supervisor" => &status["agent"]["pid"],
+            "nats" => &status["parts"]["hub-0"]["process"]["pid"],
+            part => &status["parts"][part]["process"]["pid"],
+        };
+        i32::try_from(pid.as_i64()?).ok()
     }
 
     /// Sends a signal to a part, if it runs.

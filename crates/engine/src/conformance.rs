@@ -79,7 +79,7 @@ fn in_order(resources: &[Resource]) -> Result<Vec<Resource>, String> {
 }
 
 async fn find(platform: &dyn Platform, wanted: &[Resource]) -> Result<Vec<Found>, String> {
-    platform.find(Scope { wanted, recorded: &[] }).await.map_err(|trouble| trouble.to_string())
+    platform.find(Scope { wanted, recorded: &[], memory: &[] }).await.map_err(|trouble| trouble.to_string())
 }
 
 async fn make(platform: &dyn Platform, wanted: &[Resource]) -> Result<(), String> {

@@ -16,6 +16,7 @@ mod platform;
 mod resource;
 mod state;
 pub mod store;
+pub mod wanted;
 
 pub use address::{Address, Kind, NoAddress};
 pub use error::{Error, Trouble};
@@ -38,13 +39,13 @@ pub async fn find(
     for (name, platform) in platforms {
         let here: Vec<Resource> = wanted.iter().filter(|one| one.platform == *name).cloned().collect();
         let names: std::collections::BTreeSet<&Address> = here.iter().map(|one| &one.address).collect();
-        let recorded: Vec<(Address, serde_json::Value)> = state
+        let (memory, recorded): (Vec<_>, Vec<_>) = state
             .resources
             .iter()
-            .filter(|(address, recorded)| recorded.platform == *name && !names.contains(address))
+            .filter(|(_, recorded)| recorded.platform == *name)
             .map(|(address, recorded)| (address.clone(), recorded.body.clone()))
-            .collect();
-        let scope = Scope { wanted: &here, recorded: &recorded };
+            .partition(|(address, _)| names.contains(address));
+        let scope = Scope { wanted: &here, recorded: &recorded, memory: &memory };
         let found = platform.find(scope).await;
         all.extend(found.map_err(|trouble| Error::Find { platform: name.clone(), trouble })?);
     }

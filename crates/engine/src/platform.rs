@@ -8,6 +8,7 @@ use crate::{Address, Resource, error::Trouble};
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// Something that is there.
 #[derive(Clone, Debug, PartialEq)]
@@ -134,6 +135,16 @@ pub struct Scope<'a> {
     pub wanted: &'a [Resource],
     /// What the state says is there besides: addresses and their recorded bodies.
     pub recorded: &'a [(Address, Value)],
+    /// What the state says of everything, also of what is wanted: for what cannot be seen right now.
+    pub memory: &'a [(Address, Value)],
+}
+
+impl Scope<'_> {
+    /// The recorded bodies by address.
+    #[must_use]
+    pub fn known(&self) -> BTreeMap<&Address, &Value> {
+        self.memory.iter().chain(self.recorded).map(|(address, body)| (address, body)).collect()
+    }
 }
 
 /// A platform.

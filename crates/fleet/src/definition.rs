@@ -132,6 +132,14 @@ macro_rules! table {
             $($(#[doc = $field_doc])* pub $field: $type,)*
         }
 
+        impl $name {
+            /// As JSON, in the file's words and with its defaults. It names secrets' sources, never secrets.
+            #[must_use]
+            pub fn to_json(&self) -> serde_json::Value {
+                crate::value::Value::write(self).map_or(serde_json::Value::Null, |written| written.to_json())
+            }
+        }
+
         const _: () = {
             use crate::definition::{Field, Table};
             use crate::print::Written;

@@ -11,7 +11,10 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::commands::{completion, doctor, down, events, explain, receive, status, supervise, up, validate};
+use crate::commands::{
+    agent, apply, completion, doctor, down, events, explain, plan, receive, schema, state_records, status,
+    up, validate,
+};
 use crate::context::{Context, Format};
 use crate::failure::{Error, Failure};
 use crate::output::{self, Color};
@@ -128,11 +131,30 @@ pub enum Command {
     Down(down::Args),
     /// Show what runs, where, and how it is
     Status(status::Args),
+    /// Show what an apply would do
+    #[command(long_about = plan::LONG_ABOUT)]
+    Plan(plan::Args),
+    /// Make the fleet what the file says
+    #[command(long_about = apply::LONG_ABOUT)]
+    Apply(apply::Args),
+    /// Delete everything that was applied
+    #[command(long_about = apply::LONG_ABOUT_DESTROY)]
+    Destroy(apply::DestroyArgs),
+    /// Take what is there already under the fleet file
+    Import(state_records::ImportArgs),
+    /// Take a resource out of the state; it goes on as it is
+    Forget(state_records::ForgetArgs),
+    /// Give a resource of the state another name
+    Move(state_records::MoveArgs),
     /// Watch, send, show and replay GitHub's events
     Events(events::Args),
     /// Check a fleet file and report every mistake in it
     #[command(long_about = validate::LONG_ABOUT)]
     Validate(validate::Args),
+    /// Print the fleet as it is read, with every default
+    Show(schema::ShowArgs),
+    /// Print the fleet file's JSON Schema, for editors
+    Schema(schema::Args),
     /// Check this machine: tools, ports, disk, clock, credentials
     #[command(long_about = doctor::LONG_ABOUT)]
     Doctor(doctor::Args),
@@ -142,9 +164,9 @@ pub enum Command {
     Receive(receive::Args),
     /// Print a completion script for a shell
     Completion(completion::Args),
-    /// The process behind `up --detach`
+    /// Keep the fleet's parts on this machine running
     #[command(hide = true)]
-    Supervise(supervise::Args),
+    Agent(agent::Args),
 }
 
 /// Parses the arguments. `Err` is the exit code after help, the version or a mistake was printed.

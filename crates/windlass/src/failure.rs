@@ -71,6 +71,7 @@ impl Failure {
     }
 
     /// The failure's parts: code, message, help, exit code. `None` when there is nothing to say.
+    #[cfg(test)]
     pub fn parts(&self) -> Option<(&str, &str, &str, u8)> {
         match self.0.as_ref() {
             Kind::Said { code, message, help, exit } => Some((code, message, help, *exit)),
@@ -151,36 +152,6 @@ pub enum Error {
         /// What the system says.
         cause: io::Error,
     },
-    /// No port is free from the wanted one upwards.
-    #[error("no port from {wanted} upwards is free for {part}")]
-    NoFreePort {
-        /// What the port is for.
-        part: &'static str,
-        /// The first port that was tried.
-        wanted: u16,
-    },
-    /// A process of the run could not be started, or ended before it was ready.
-    #[error("{part} did not start: {cause}")]
-    NotStarted {
-        /// Which part.
-        part: &'static str,
-        /// How it ended, with the end of its log.
-        cause: String,
-        /// Its log file.
-        log: PathBuf,
-    },
-    /// A process of the run is up, but did not become ready in time.
-    #[error("{part} was not ready within {seconds} s{last}")]
-    NotReady {
-        /// Which part.
-        part: &'static str,
-        /// How long was waited.
-        seconds: u64,
-        /// Its last answer, with a leading separator, or nothing.
-        last: String,
-        /// Its log file.
-        log: PathBuf,
-    },
     /// A secret's source gives none.
     #[error("the webhook secret cannot be read from {source_name}: {cause}")]
     Secret {
@@ -189,29 +160,6 @@ pub enum Error {
         /// Why not.
         cause: String,
     },
-    /// `up --detach` where another fleet, or the same with another secret, is running.
-    #[error(
-        "windlass is already running in {directory} (pid {pid}, since {since}) with {difference}",
-        directory = directory.display()
-    )]
-    RunningOtherwise {
-        /// The run directory.
-        directory: PathBuf,
-        /// The process that holds it.
-        pid: u32,
-        /// Since when.
-        since: String,
-        /// What differs.
-        difference: &'static str,
-    },
-    /// A process does not end, not even by SIGKILL.
-    #[error("{part} (pid {pid}) does not end")]
-    NotStopped {
-        /// Which part.
-        part: String,
-        /// Its process.
-        pid: u32,
-    },
     /// `explain` was asked for a code that does not exist.
     #[error("there is no error code {asked}")]
     UnknownCode {
@@ -219,22 +167,6 @@ pub enum Error {
         asked: String,
         /// The codes nearest to it.
         nearest: Vec<String>,
-    },
-    /// The fleet has something that this machine's `up` cannot run.
-    #[error("this fleet cannot be run here: {reason}")]
-    Fleet {
-        /// What is in the way.
-        reason: String,
-    },
-    /// The detached supervisor ended before it was ready, without saying why.
-    #[error("the supervisor ended before it was ready ({status})\n{tail}")]
-    SupervisorEnded {
-        /// How it ended.
-        status: String,
-        /// The end of its log.
-        tail: String,
-        /// Its log file.
-        log: PathBuf,
     },
     /// The result could not be written to standard output.
     #[error("the result could not be written to standard output: {0}")]
@@ -260,15 +192,8 @@ impl Error {
             Self::Unreadable { .. } => "WL0402",
             Self::AlreadyRunning { .. } => "WL0403",
             Self::Directory { .. } => "WL0404",
-            Self::NoFreePort { .. } => "WL0405",
-            Self::NotStarted { .. } => "WL0406",
-            Self::NotReady { .. } => "WL0407",
             Self::Secret { .. } => "WL0408",
-            Self::RunningOtherwise { .. } => "WL0409",
-            Self::NotStopped { .. } => "WL0410",
             Self::UnknownCode { .. } => "WL0411",
-            Self::Fleet { .. } => "WL0412",
-            Self::SupervisorEnded { .. } => "WL0413",
             Self::Output(_) => "WL0414",
             Self::Environment { .. } => "WL0415",
             Self::Interrupted => "WL0416",
@@ -277,10 +202,7 @@ impl Error {
 
     /// Whether the person's input, not the world, is what must change.
     const fn is_bad_input(&self) -> bool {
-        matches!(
-            self,
-            Self::Usage { .. } | Self::Unreadable { .. } | Self::UnknownCode { .. } | Self::Fleet { .. }
-        )
+        matches!(self, Self::Usage { .. } | Self::Unreadable { .. } | Self::UnknownCode { .. })
     }
 
     /// What to do about it.
@@ -296,25 +218,13 @@ impl Error {
                 "check that the directory is yours, writable and has room; --directory puts it elsewhere"
                     .into()
             }
-            Self::NoFreePort { .. } => "free a port, or set another one in the fleet file".into(),
-            Self::NotStarted { log, .. } | Self::NotReady { log, .. } => {
-                format!("its log is {}; `windlass doctor` checks this machine", log.display())
-            }
             Self::Secret { .. } => {
                 "set the source, or set GITHUB_WEBHOOK_SECRET, or remove github.secret to have one generated"
                     .into()
             }
-            Self::RunningOtherwise { directory, .. } => {
-                format!("`windlass down{0}` first, then `windlass up{0}` again", directory_flag(directory))
-            }
-            Self::NotStopped { pid, .. } => {
-                format!("look at it with `ps -o pid,stat,args -p {pid}`; you may not be its owner")
-            }
             Self::UnknownCode { nearest, .. } => {
                 format!("nearest: {}; `windlass explain` lists them all", nearest.join(", "))
             }
-            Self::Fleet { .. } => "`windlass explain WL0412` says what can run here".into(),
-            Self::SupervisorEnded { log, .. } => format!("its log is {}", log.display()),
             Self::Output(_) => "check where standard output goes: is the disk full?".into(),
             Self::Environment { .. } => "`windlass doctor` checks this machine".into(),
             Self::Interrupted => "nothing is left running; run it again".into(),

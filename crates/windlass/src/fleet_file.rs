@@ -8,10 +8,9 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use windlass_fleet::{Fleet, Mistakes};
 
-use crate::context::{Context, Format};
+use crate::context::Format;
 use crate::failure::{BAD_INPUT, Error, Failure};
 use crate::output;
-use crate::wanted::Wanted;
 
 /// The file that is taken when none is named.
 const DEFAULT: &str = "windlass.toml";
@@ -24,17 +23,6 @@ pub struct Source {
     /// The file as it was named; `None` for the built-in default.
     path: Option<PathBuf>,
     content: Vec<u8>,
-}
-
-/// A fleet that can be run here.
-#[derive(Debug)]
-pub struct Loaded {
-    /// The file, absolute; `None` for the built-in default.
-    pub path: Option<PathBuf>,
-    /// A digest of its content.
-    pub digest: String,
-    /// What to run.
-    pub wanted: Wanted,
 }
 
 impl Source {
@@ -69,23 +57,33 @@ impl Source {
         windlass_fleet::parse_bytes(&self.content, &self.name())
     }
 
-    /// What of the fleet runs on this machine.
-    pub fn load(&self, fleet: &Fleet) -> Result<Loaded, Error> {
+    /// The file's absolute path; `None` for the built-in default. Paths in the file are relative to it.
+    pub fn absolute(&self) -> Result<Option<PathBuf>, Error> {
         let absolute = |path: &PathBuf| {
             std::path::absolute(path).map_err(|cause| Error::Unreadable { path: path.clone(), cause })
         };
-        let path = self.path.as_ref().map(absolute).transpose()?;
-        // Paths in the file are relative to it.
-        let base = path.as_deref().and_then(Path::parent).map(Path::to_owned);
-        let wanted = Wanted::of(fleet, base).map_err(|reason| Error::Fleet { reason })?;
-        Ok(Loaded { path, digest: HEXLOWER.encode(&Sha256::digest(&self.content)), wanted })
+        self.path.as_ref().map(absolute).transpose()
     }
 
-    /// Parses and loads; mistakes are printed, and what is left to tell is the exit code.
-    pub fn settle(&self, context: &Context) -> Result<Loaded, Failure> {
-        let fleet = self.parse().map_err(|mistakes| tell(&mistakes, context.format))?;
-        Ok(self.load(&fleet)?)
+    /// A digest of its content.
+    pub fn digest(&self) -> String {
+        HEXLOWER.encode(&Sha256::digest(&self.content))
     }
+}
+
+/// The fleet in a few words.
+pub fn summary(fleet: &Fleet) -> String {
+    let counted = |count: usize, what: &str| {
+        let plural = if count == 1 { "" } else { "s" };
+        format!("{count} {what}{plural}")
+    };
+    let receiver = match &fleet.github {
+        Some(github) => format!("GitHub's events into {}", github.stream.as_str()),
+        None => "no receiver".to_owned(),
+    };
+    let (clusters, streams) =
+        (counted(fleet.clusters.len(), "cluster"), counted(fleet.streams.len(), "stream"));
+    format!("fleet {}, {clusters}, {streams}, {receiver}", fleet.name())
 }
 
 /// Prints every mistake on standard error.

@@ -4,27 +4,23 @@
 //! Nothing is set up before the arguments are parsed (no runtime, no TLS, no log), so that `--help` and a typing
 //! mistake answer at once.
 
-mod backoff;
 mod cli;
 mod commands;
 mod context;
 mod failure;
 mod fleet_file;
-mod health;
-mod jetstream_watch;
+mod fleet_session;
 mod logging;
 mod output;
-mod ports;
-mod process;
 mod run_directory;
 mod run_record;
 mod secrets;
-mod session;
-mod start;
-mod supervisor;
-mod wanted;
+mod signals;
 
 use std::process::ExitCode;
+
+// These are at home with the platform; the path stays.
+pub(crate) use windlass_platforms::self_hosted::{health, process};
 
 /// The receiver makes and frees a few dozen small pieces for each delivery, on whichever thread is free: this
 /// allocator does that in a fraction of the time of the system's (`docs/decisions/0005-speed-of-the-receiver.md`).

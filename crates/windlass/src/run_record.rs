@@ -1,13 +1,19 @@
 //! `run.json`: what a run consists of, and the object that scripts may rely on.
 //!
-//! The record is written before each process is waited for, so that a supervisor that is killed leaves behind who its
-//! children are. What scripts get ([`Report`]) is a part of it, in the form that the design promises.
+//! Addresses are written after each apply; processes are the agent's to know, and are read from its status. What scripts
+//! get ([`Report`]) is a part of it, in the form that the design promises.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+
+use windlass_platforms::self_hosted::part::{Kind, Part, Places, Status};
+
 use crate::failure::Error;
+use crate::fleet_session::Session;
 use crate::process::Identity;
 use crate::run_directory::{RunDirectory, read_json, write_json};
 
@@ -18,25 +24,11 @@ pub const NATS: &str = "nats";
 /// The receiver's name as a part.
 pub const RECEIVER: &str = "receiver";
 
-/// How far a run is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum State {
-    /// Not everything is ready yet.
-    Starting,
-    /// Everything became ready.
-    Running,
-    /// It is being stopped.
-    Stopping,
-}
-
 /// Everything about a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunRecord {
     /// The version of Windlass that began it.
     pub windlass: String,
-    /// How far it is.
-    pub state: State,
     /// When it began, RFC 3339.
     pub since: String,
     /// The fleet's name.
@@ -49,8 +41,12 @@ pub struct RunRecord {
     pub stream: Option<String>,
     /// Every address.
     pub endpoints: Endpoints,
-    /// Every process, by part.
+    /// Every process, by part. They are the agent's to write down.
+    #[serde(skip)]
     pub processes: BTreeMap<String, Identity>,
+    /// The monitoring endpoint of each server, by part.
+    #[serde(skip)]
+    pub servers: BTreeMap<String, SocketAddr>,
 }
 
 /// The addresses of the parts. A part that is not in the run is absent.
@@ -97,9 +93,63 @@ pub struct Report {
 }
 
 impl RunRecord {
-    /// The record of the directory's run, if there is one.
+    /// Where everything of a fleet is that has just been applied.
+    pub fn of(session: &Session, creds: &Path) -> Self {
+        let status = session.platform.control().status();
+        let parts = || status.parts.values().map(|running| &running.part);
+        let server = parts().find(|part| part.kind == Kind::Server);
+        let url = |scheme: &str, part: &Part, at: usize| {
+            part.listens
+                .get(at)
+                .map(|address| format!("{scheme}://{}", reachable(*address)))
+                .unwrap_or_default()
+        };
+        let nats = server.map(|part| NatsEndpoints {
+            url: url("nats", part, 0),
+            websocket_url: url("ws", part, 1),
+            creds: creds.display().to_string(),
+            monitor_url: url("http", part, 2),
+        });
+        let receiver = parts().find(|part| part.kind == Kind::Receiver).map(|part| ReceiverEndpoints {
+            url: url("http", part, 0) + "/github",
+            secret_file: argument(part, "--secret-file").unwrap_or_default(),
+        });
+        Self {
+            windlass: env!("CARGO_PKG_VERSION").to_owned(),
+            since: status.since.clone(),
+            fleet: session.fleet.name().to_owned(),
+            file: session.path.as_ref().map(|path| path.display().to_string()),
+            digest: session.digest.clone(),
+            stream: session.fleet.github_stream().map(|(name, _)| name.as_str().to_owned()),
+            endpoints: Endpoints { nats, receiver },
+            processes: BTreeMap::new(),
+            servers: BTreeMap::new(),
+        }
+    }
+
+    /// The record of the directory's fleet with the processes that the agent knows of, if there is one.
     pub fn read(directory: &RunDirectory) -> Option<Self> {
-        read_json(&directory.run_file())
+        let status: Status = read_json(&Places::at(directory.root()).status())?;
+        let mut record: Self = read_json(&directory.run_file())?;
+        record.since.clone_from(&status.since);
+        record.take(&status);
+        Some(record)
+    }
+
+    fn take(&mut self, status: &Status) {
+        self.processes.extend(status.agent.clone().map(|agent| (SUPERVISOR.to_owned(), agent)));
+        let servers = status.parts.values().filter(|running| running.part.kind == Kind::Server).count();
+        for running in status.parts.values() {
+            let name = match running.part.kind {
+                Kind::Receiver => RECEIVER.to_owned(),
+                Kind::Server if servers == 1 => NATS.to_owned(),
+                Kind::Server => format!("{NATS}-{}", running.part.name),
+            };
+            if let Some(monitor) = running.part.monitor {
+                self.servers.insert(name.clone(), monitor);
+            }
+            self.processes.extend(running.process.clone().map(|process| (name, process)));
+        }
     }
 
     /// Writes the record.
@@ -123,7 +173,6 @@ impl RunRecord {
         let order = |part: &str| match part {
             SUPERVISOR => 0,
             RECEIVER => 1,
-            NATS => 3,
             _ => 2,
         };
         let mut alive: Vec<_> = self
@@ -137,6 +186,21 @@ impl RunRecord {
     }
 }
 
+/// Where something on this machine that listens on `address` is reached from this machine.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => std::net::Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => std::net::Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+fn argument(part: &Part, name: &str) -> Option<String> {
+    let at = part.arguments.iter().position(|argument| argument == name)?;
+    part.arguments.get(at + 1).cloned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,7 +209,6 @@ mod tests {
         let process = |pid| Identity { pid, started: format!("boot/{pid}") };
         RunRecord {
             windlass: "0.1.0".into(),
-            state: State::Running,
             since: "2026-01-02T03:04:05Z".into(),
             fleet: "acme".into(),
             file: None,
@@ -168,6 +231,7 @@ mod tests {
                 (NATS.to_owned(), process(11)),
                 (RECEIVER.to_owned(), process(12)),
             ]),
+            servers: BTreeMap::new(),
         }
     }
 
@@ -197,6 +261,11 @@ mod tests {
     #[test]
     fn the_record_survives_the_disk() {
         let text = serde_json::to_string(&record()).unwrap();
-        assert_eq!(serde_json::from_str::<RunRecord>(&text).unwrap(), record());
+        let kept = RunRecord { processes: BTreeMap::new(), ..record() };
+        assert_eq!(
+            serde_json::from_str::<RunRecord>(&text).unwrap(),
+            kept,
+            "processes are the agent's to know"
+        );
     }
 }

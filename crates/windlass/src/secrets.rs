@@ -126,9 +126,22 @@ pub fn settle(
     Ok((path, origin))
 }
 
-/// Whether the file holds exactly this one secret.
-pub fn is_kept_in(path: &Path, secret: &SecretString) -> bool {
-    fs::read_to_string(path).is_ok_and(|kept| kept == secret.expose_secret())
+/// What [`settle`] would give, without making or writing anything: the file, and what it would hold. `None` where a
+/// secret would have to be generated.
+pub fn look(
+    directory: &RunDirectory,
+    variable: Option<SecretString>,
+    configured: impl FnOnce() -> Result<Vec<SecretString>, Error>,
+) -> Result<Option<(PathBuf, Vec<u8>)>, Error> {
+    let secrets = match variable {
+        Some(secret) => vec![secret],
+        None => configured()?,
+    };
+    if let Some(text) = join(&secrets).filter(|_| !secrets.is_empty()) {
+        return Ok(Some((directory.secrets().join(CONFIGURED), text.expose_secret().as_bytes().to_vec())));
+    }
+    let path = directory.secrets().join(GENERATED);
+    Ok(fs::read(&path).ok().filter(|text| !text.is_empty()).map(|text| (path, text)))
 }
 
 /// The secrets of a file: one a line, empty lines left out.
@@ -209,7 +222,6 @@ mod tests {
         assert_eq!(origin, Origin::Fleet);
         let secrets = read(&path).unwrap();
         assert_eq!(secrets.iter().map(ExposeSecret::expose_secret).collect::<Vec<_>>(), ["new", "old"]);
-        assert!(!is_kept_in(&path, &"new".into()));
     }
 
     #[test]

@@ -129,6 +129,12 @@ impl Permissions {
         let all = Access::Everything { except: Vec::new() };
         Self { publish: all.clone(), subscribe: all }
     }
+
+    /// As a token says it: `{"pub": …, "sub": …}`.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({ "pub": self.publish.rules(), "sub": self.subscribe.rules() })
+    }
 }
 
 /// Which subjects. In NATS's format an empty list of allowed subjects allows *everything*; here it allows nothing,

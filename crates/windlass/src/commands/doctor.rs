@@ -89,10 +89,10 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
     let directory = RunDirectory::at(&context.directory);
     let mut findings = Vec::new();
     checks::tools(&mut findings);
-    let wanted = match checks::fleet_file(args.file.as_deref()) {
-        Ok((finding, wanted)) => {
+    let fleet = match checks::fleet_file(args.file.as_deref()) {
+        Ok((finding, fleet, base)) => {
             findings.push(finding);
-            Some(wanted)
+            Some((fleet, base))
         }
         Err(finding) => {
             findings.push(finding);
@@ -100,9 +100,9 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
         }
     };
     checks::run(&directory, &mut findings);
-    if let Some(wanted) = &wanted {
-        checks::ports(wanted, &directory, &mut findings);
-        checks::secrets(wanted, &directory, &mut findings);
+    if let Some((fleet, base)) = &fleet {
+        checks::ports(fleet, &directory, &mut findings);
+        checks::secrets(fleet, base.as_deref(), &directory, &mut findings);
     }
     checks::disk(&directory, &mut findings);
     checks::modes(&directory, &mut findings);

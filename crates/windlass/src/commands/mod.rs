@@ -1,13 +1,17 @@
 //! One file a command. A command reads its input, calls what does the work, and prints.
 
+pub mod agent;
+pub mod apply;
 pub mod completion;
 pub mod doctor;
 pub mod down;
 pub mod events;
 pub mod explain;
+pub mod plan;
 pub mod receive;
+pub mod schema;
+pub mod state_records;
 pub mod status;
-pub mod supervise;
 pub mod up;
 pub mod validate;
 
@@ -35,10 +39,39 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitCode, Failure> {
     match command {
         // These start the log themselves, or need none.
         Command::Up(args) => on_one_thread(up::run(args, context)),
-        Command::Supervise(args) => on_one_thread(supervise::run(args, context)),
         Command::Completion(args) => completion::run(args),
         Command::Explain(args) => explain::run(args, context),
         Command::Validate(args) => validate::run(args, context),
+        Command::Schema(args) => schema::run(&args),
+        Command::Show(args) => schema::show(args, context),
+        Command::Agent(args) => {
+            log(LevelFilter::INFO);
+            on_one_thread(agent::run(args, context))
+        }
+        Command::Plan(args) => {
+            log(LevelFilter::WARN);
+            on_one_thread(plan::run(args, context))
+        }
+        Command::Apply(args) => {
+            log(LevelFilter::WARN);
+            on_one_thread(apply::run(args, context))
+        }
+        Command::Destroy(args) => {
+            log(LevelFilter::WARN);
+            on_one_thread(apply::destroy(args, context))
+        }
+        Command::Import(args) => {
+            log(LevelFilter::WARN);
+            on_one_thread(state_records::import(args, context))
+        }
+        Command::Forget(args) => {
+            log(LevelFilter::WARN);
+            on_one_thread(state_records::forget(args, context))
+        }
+        Command::Move(args) => {
+            log(LevelFilter::WARN);
+            on_one_thread(state_records::rename(args, context))
+        }
         Command::Down(args) => {
             log(LevelFilter::WARN);
             on_one_thread(down::run(args, context))

@@ -12,7 +12,7 @@ use windlass_events::{publish, spool};
 use crate::context::Context;
 use crate::failure::{Error, Failure, INTERRUPTED};
 use crate::secrets;
-use crate::supervisor::{End, Signals};
+use crate::signals::{End, Signals};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -1,6 +1,7 @@
 //! `windlass status`: what runs, where, and how it is.
 
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::failure::{FAILED, Failure};
 use crate::health::{self, Answer};
 use crate::output::{self, GREEN, RED, YELLOW, paint};
 use crate::run_directory::RunDirectory;
-use crate::run_record::{Endpoints, NATS, RECEIVER, Report, RunRecord, SUPERVISOR, State};
+use crate::run_record::{Endpoints, RECEIVER, Report, RunRecord, SUPERVISOR};
 
 /// How long a part may take to say how it is.
 const WITHIN: Duration = Duration::from_secs(2);
@@ -53,27 +54,26 @@ pub async fn run(_args: Args, context: &Context) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::from(FAILED));
     };
     let supervisor = if is_alive(&record, SUPERVISOR) {
-        match record.state {
-            State::Running => Health::Healthy,
-            State::Starting => Health::Impaired("starting".into()),
-            State::Stopping => Health::Impaired("stopping".into()),
-        }
+        Health::Healthy
     } else {
         Health::Down("it was killed; `windlass up` takes over what it left".into())
     };
-    let (nats, receiver) = tokio::join!(look_at_nats(&record), look_at_receiver(&record));
-    let all = [Some(&nats.health), receiver.as_ref().map(|receiver| &receiver.health), Some(&supervisor)];
-    let healthy = all.into_iter().flatten().all(|health| *health == Health::Healthy);
+    let servers = record.servers.iter().map(|(name, address)| look_at_nats(&record, name, *address));
+    let (servers, receiver) = tokio::join!(futures::future::join_all(servers), look_at_receiver(&record));
+    let all =
+        servers.iter().map(|nats| &nats.health).chain(receiver.as_ref().map(|receiver| &receiver.health));
+    let healthy = !servers.is_empty() && all.chain([&supervisor]).all(|health| *health == Health::Healthy);
     if context.json() {
         output::json(&record.report(crate::process::Identity::is_alive))?;
     } else {
-        print(&directory, &record, &supervisor, &nats, receiver.as_ref())?;
+        print(&directory, &record, &supervisor, &servers, receiver.as_ref())?;
     }
     Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
 /// What nats-server says.
 struct Nats {
+    part: String,
     health: Health,
     version: Option<String>,
     messages: Option<(u64, u64)>,
@@ -89,11 +89,11 @@ fn is_alive(record: &RunRecord, part: &str) -> bool {
     record.processes.get(part).is_some_and(crate::process::Identity::is_alive)
 }
 
-async fn look_at_nats(record: &RunRecord) -> Nats {
-    let address = record.endpoints.nats.as_ref().and_then(|nats| health::address(&nats.monitor_url));
-    let (Some(address), true) = (address, is_alive(record, NATS)) else {
-        return Nats { health: Health::Down("no process".into()), version: None, messages: None };
-    };
+async fn look_at_nats(record: &RunRecord, part: &str, address: SocketAddr) -> Nats {
+    let part = part.to_owned();
+    if !is_alive(record, &part) {
+        return Nats { part, health: Health::Down("no process".into()), version: None, messages: None };
+    }
     let (healthz, varz, jsz) = tokio::join!(
         health::get(address, "/healthz", WITHIN),
         health::get(address, "/varz", WITHIN),
@@ -101,7 +101,7 @@ async fn look_at_nats(record: &RunRecord) -> Nats {
     );
     let version = varz.ok().and_then(|answer| Some(answer.json()?["version"].as_str()?.to_owned()));
     let messages = jsz.ok().and_then(|answer| stream_state(&answer.json()?, record.stream.as_deref()?));
-    Nats { health: judge(healthz, |_| None), version, messages }
+    Nats { part, health: judge(healthz, |_| None), version, messages }
 }
 
 /// `None` when no receiver is part of the run.
@@ -146,7 +146,7 @@ fn print(
     directory: &RunDirectory,
     record: &RunRecord,
     supervisor: &Health,
-    nats: &Nats,
+    servers: &[Nats],
     receiver: Option<&Receiver>,
 ) -> io::Result<()> {
     let mut out = output::out();
@@ -156,7 +156,6 @@ fn print(
     let uptime = uptime.map(|uptime| format!(", up {}", output::duration(uptime))).unwrap_or_default();
     let file = record.file.as_deref().unwrap_or("the built-in default");
     writeln!(out, "fleet {} from {file}{uptime}\n", record.fleet)?;
-    let nats_says = nats.version.as_ref().map(|version| format!("nats-server {version}"));
     let receiver_says = format!("windlass {}", record.windlass);
     let urls = (record.endpoints.nats.as_ref(), record.endpoints.receiver.as_ref());
     let row = |part: &str, health: &Health, address: &str, note: &str| {
@@ -172,14 +171,18 @@ fn print(
             format!("  {part:<10}  {}  {pid:>8}  {address:<32}  {}", paint(style, word), notes.join("; "));
         line.trim_end().to_owned()
     };
-    let address = urls.0.map_or("", |nats| nats.url.as_str());
-    writeln!(out, "{}", row(NATS, &nats.health, address, nats_says.as_deref().unwrap_or_default()))?;
+    for (at, nats) in servers.iter().enumerate() {
+        let says = nats.version.as_ref().map(|version| format!("nats-server {version}")).unwrap_or_default();
+        let address = urls.0.filter(|_| at == 0).map_or("", |nats| nats.url.as_str());
+        writeln!(out, "{}", row(&nats.part, &nats.health, address, &says))?;
+    }
     if let Some((receiver, endpoints)) = receiver.zip(urls.1) {
         writeln!(out, "{}", row(RECEIVER, &receiver.health, &endpoints.url, &receiver_says))?;
     }
     writeln!(out, "{}\n", row(SUPERVISOR, supervisor, "", ""))?;
     let mut rows = Vec::new();
-    if let Some(((messages, bytes), stream)) = nats.messages.zip(record.stream.as_ref()) {
+    let held = servers.iter().find_map(|nats| nats.messages);
+    if let Some(((messages, bytes), stream)) = held.zip(record.stream.as_ref()) {
         rows.push(["stream".into(), format!("{stream}: {messages} messages, {bytes} bytes")]);
     }
     if let Some((events, bytes)) = receiver.and_then(|receiver| receiver.backlog) {

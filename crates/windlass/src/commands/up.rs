@@ -1,39 +1,39 @@
-//! `windlass up`: starts NATS and the receiver on this machine, in the foreground or detached.
+//! `windlass up`: applies the fleet file on this machine and keeps it running, in the foreground or detached.
 //!
-//! Detached, a second process (`supervise`) does the work in a session of its own and says through a pipe how it went:
-//! this process waits on that pipe, so it knows of success and failure the moment they happen.
+//! There is no second way to start something: it is an apply whose question is answered. In the foreground this process
+//! is the agent itself; detached, the agent is a process of its own that the apply starts.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{ExitCode, Stdio};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::sync::watch;
 use tracing_subscriber::filter::LevelFilter;
+use windlass_engine::plan::Wish;
+use windlass_platforms::self_hosted::agent::{self, End, Error as AgentError};
 
-use super::supervise::Word;
 use crate::context::Context;
 use crate::failure::{Error, Failure, INTERRUPTED};
-use crate::fleet_file::{Loaded, Source};
+use crate::fleet_file::Source;
+use crate::fleet_session::{ApplyOptions, Session};
+use crate::logging;
 use crate::output::{self, BOLD, CYAN, DIM, GREEN, paint};
 use crate::process::Identity;
-use crate::run_directory::{Holder, RunDirectory, log_length, log_tail};
-use crate::run_record::{NATS, RECEIVER, RunRecord, SUPERVISOR, State};
-use crate::session::{self, Refused};
-use crate::supervisor::{End, STOP_WITHIN};
-use crate::{logging, secrets, start};
+use crate::run_directory::RunDirectory;
+use crate::run_record::{NATS, RECEIVER, RunRecord, SUPERVISOR};
 
-/// How long another process that is starting or stopping in the same directory is waited for.
+/// How long another process that is starting in the same directory is waited for.
 const OTHERS_WITHIN: Duration = Duration::from_secs(90);
-const LOOK: Duration = Duration::from_millis(5);
+const LOOK: Duration = Duration::from_millis(3);
+const PARALLELISM: usize = 16;
 
 /// The command's documentation.
 pub const LONG_ABOUT: &str = "\
 Start NATS and the receiver on this machine.
 
-Runs what the fleet file describes: a nats-server with JetStream, accounts and credentials, the stream for GitHub's \
-events, and the webhook receiver; and keeps them running. Without --file it takes windlass.toml from the current \
+Applies the fleet file and keeps it running: nats-servers with JetStream, accounts and credentials, streams, and the \
+webhook receiver. Run again with a changed file, it changes what runs. Without --file it takes windlass.toml from the current \
 directory, and without that a built-in default.
 
 A port that is taken gives way to the next free one, and is named. The webhook secret is GITHUB_WEBHOOK_SECRET if \
@@ -63,29 +63,54 @@ pub struct Args {
 
 /// Runs the command.
 pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
-    let loaded = Source::find(args.file.as_deref())?.settle(context)?;
-    let directory = RunDirectory::at(&context.directory);
-    directory.create()?;
+    let session = Session::open(&Source::find(args.file.as_deref())?, context)?;
+    session.directory.create()?;
     if args.detach {
         logging::start(LevelFilter::WARN, context.verbosity, None);
-        detached(&loaded, &directory, context).await
+        detached(&session, context).await
     } else {
-        foreground(&loaded, &directory, context).await
+        foreground(&session, context).await
     }
 }
 
-async fn foreground(
-    loaded: &Loaded,
-    directory: &RunDirectory,
-    context: &Context,
-) -> Result<ExitCode, Failure> {
+async fn foreground(session: &Session, context: &Context) -> Result<ExitCode, Failure> {
     let began = Instant::now();
-    logging::start(LevelFilter::WARN, context.verbosity, Some(directory.open_log(SUPERVISOR, false)?));
-    let end = session::run(directory, loaded, |record, notes| {
-        // Nobody may be reading any more; what runs goes on.
-        let _ = print(record, notes, Some(began.elapsed()), false, directory, context);
-    })
-    .await;
+    let directory = &session.directory;
+    let log = directory.open_log("agent", false)?;
+    logging::start(LevelFilter::WARN, context.verbosity, Some(log));
+    let control = session.platform.control();
+    if let Some(process) = control.agent() {
+        return Err(already_running(directory, process.pid, control.status().since).into());
+    }
+    let (ready, begun) = tokio::sync::oneshot::channel();
+    let keeps = agent::run(directory.root(), || {
+        let _ = ready.send(());
+    });
+    tokio::pin!(keeps);
+    let brings_up = async {
+        // It ends without a word when there is another agent.
+        let _ = begun.await;
+        bring_up(session).await
+    };
+    let end = tokio::select! {
+        end = &mut keeps => end,
+        result = brings_up => match result {
+            Ok((record, notes)) => {
+                // Nobody may be reading any more; what runs goes on.
+                let _ = print(&record, &notes, Some(began.elapsed()), false, directory, context);
+                keeps.await
+            }
+            Err(failure) => {
+                if let Some(this) = Identity::of(std::process::id()) {
+                    this.ask_to_end();
+                }
+                let _ = keeps.await;
+                forget_parts(session);
+                return Err(failure);
+            }
+        },
+    };
+    forget_parts(session);
     match end {
         Ok(End::Interrupted) => {
             say_stopped(context);
@@ -95,9 +120,21 @@ async fn foreground(
             say_stopped(context);
             Ok(ExitCode::SUCCESS)
         }
-        Err(Refused::Failed(failure)) => Err(failure),
-        Err(Refused::Held(holder)) => Err(already_running(directory, holder).into()),
+        Err(AgentError::Held) => {
+            let status = control.status();
+            let pid = status.agent.map_or(0, |agent| agent.pid);
+            Err(already_running(directory, pid, status.since).into())
+        }
+        Err(AgentError::Io(cause)) => {
+            Err(Error::Directory { action: "use", path: directory.root().to_owned(), cause }.into())
+        }
     }
+}
+
+/// What was stopped is not to start again by itself.
+fn forget_parts(session: &Session) {
+    let _ = std::fs::remove_dir_all(session.platform.control().places().parts());
+    let _ = std::fs::remove_file(session.directory.run_file());
 }
 
 fn say_stopped(context: &Context) {
@@ -106,123 +143,79 @@ fn say_stopped(context: &Context) {
     }
 }
 
-fn already_running(directory: &RunDirectory, holder: Option<Holder>) -> Error {
-    let (pid, since) =
-        holder.map_or((0, "a moment ago".to_owned()), |holder| (holder.process.pid, holder.since));
+fn already_running(directory: &RunDirectory, pid: u32, since: String) -> Error {
     Error::AlreadyRunning { directory: directory.root().to_owned(), pid, since }
 }
 
-async fn detached(loaded: &Loaded, directory: &RunDirectory, context: &Context) -> Result<ExitCode, Failure> {
+async fn detached(session: &Session, context: &Context) -> Result<ExitCode, Failure> {
     let began = Instant::now();
-    loop {
-        let log = directory.log(SUPERVISOR);
-        let logged = log_length(&log);
-        let mut child = spawn(loaded, directory, context)?;
-        let word = tokio::select! {
-            word = listen(&mut child) => word,
-            _ = tokio::signal::ctrl_c() => return interrupted(&mut child).await,
-        };
-        match word {
-            Some(Word::Ready { record, notes }) => {
-                print(&record, &notes, Some(began.elapsed()), true, directory, context)?;
-                return Ok(ExitCode::SUCCESS);
-            }
-            Some(Word::Failed { code, message, help, exit }) => {
-                return Err(Failure::new(code, message, help).exit_with(exit));
-            }
-            Some(Word::Held { holder }) => {
-                let deadline = began + OTHERS_WITHIN;
-                if let Some(record) = wait_for_other(directory, holder.as_ref(), deadline).await {
-                    check_same(loaded, &record, directory)?;
-                    print(&record, &[], None, true, directory, context)?;
-                    return Ok(ExitCode::SUCCESS);
-                }
-                if Instant::now() >= deadline {
-                    return Err(already_running(directory, holder).into());
-                }
-                // Whoever it was is gone: the directory is free.
-            }
-            None => {
-                let status =
-                    child.wait().await.map_or_else(|error| error.to_string(), |status| status.to_string());
-                return Err(Error::SupervisorEnded { status, tail: log_tail(&log, logged), log }.into());
-            }
+    let ran = session.platform.control().agent().is_some();
+    let brought = tokio::select! {
+        brought = bring_up(session) => brought,
+        _ = tokio::signal::ctrl_c() => {
+            Err(Failure::from(Error::Interrupted).exit_with(INTERRUPTED))
         }
-    }
-}
-
-fn spawn(loaded: &Loaded, directory: &RunDirectory, context: &Context) -> Result<Child, Failure> {
-    let log = directory.open_log(SUPERVISOR, true)?;
-    let mut command = Command::new(start::own_program()?);
-    command.arg("supervise").arg("--directory").arg(directory.root());
-    if let Some(path) = &loaded.path {
-        command.arg("--file").arg(path);
-    }
-    command.args((0..context.verbosity).map(|_| "-v"));
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
-    let failed = |cause: std::io::Error| Error::NotStarted {
-        part: SUPERVISOR,
-        cause: cause.to_string(),
-        log: directory.log(SUPERVISOR),
     };
-    Ok(command.spawn().map_err(failed)?)
-}
-
-/// The one word that the supervisor says; `None` if it ended without it.
-async fn listen(child: &mut Child) -> Option<Word> {
-    let mut line = String::new();
-    BufReader::new(child.stdout.take()?).read_line(&mut line).await.ok()?;
-    serde_json::from_str(&line).ok()
-}
-
-async fn interrupted(child: &mut Child) -> Result<ExitCode, Failure> {
-    if let Some(identity) = child.id().and_then(Identity::of) {
-        identity.ask_to_end();
+    match brought {
+        Ok((record, notes)) => {
+            let took = (!ran).then(|| began.elapsed());
+            print(&record, &notes, took, true, &session.directory, context)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(failure) => {
+            // Half a fleet is of no use to anyone; what ran before is left alone.
+            if !ran {
+                let _ = session.platform.control().stop_all().await;
+                let _ = std::fs::remove_file(session.directory.run_file());
+            }
+            Err(failure)
+        }
     }
-    let _ = tokio::time::timeout(STOP_WITHIN, child.wait()).await;
-    Err(Failure::from(Error::Interrupted).exit_with(INTERRUPTED))
 }
 
-/// Waits until the other run is ready. `None` when there is none any more, or the deadline is over.
-async fn wait_for_other(
-    directory: &RunDirectory,
-    holder: Option<&Holder>,
-    deadline: Instant,
-) -> Option<RunRecord> {
-    while Instant::now() < deadline {
-        if !holder?.process.is_alive() {
-            return None;
+/// Applies the file, and says where everything is.
+async fn bring_up(session: &Session) -> Result<(RunRecord, Vec<String>), Failure> {
+    let mut locked = session.lock("up", OTHERS_WITHIN).await?;
+    let mut notes = Vec::new();
+    if locked.recovered > 0 {
+        notes.push("an earlier apply was ended half-way; this one went on from there".to_owned());
+    }
+    let wish = Wish::default();
+    let planned = session.plan(&locked.state, &wish).await?;
+    let losses = planned.plan.losses();
+    if !losses.is_empty() {
+        return Err(windlass_engine::Error::LosesData { what: losses.join(", ") }.into());
+    }
+    if let Some(blocked) = planned.plan.blocked.first() {
+        let (address, reason) = (blocked.address.clone(), blocked.reason.clone());
+        return Err(windlass_engine::Error::Blocked { address, reason }.into());
+    }
+    let (_keep, stop) = watch::channel(false);
+    let options = ApplyOptions { parallelism: PARALLELISM, allow_data_loss: false, stop };
+    let log = |event: windlass_engine::apply::Event<'_>| {
+        if let windlass_engine::apply::Event::Done(action, took) = event {
+            tracing::debug!(address = %action.address, ?took, "done");
         }
-        let record = RunRecord::read(directory).filter(|record| record.state == State::Running);
-        let is_alive = |record: &RunRecord| record.processes.get(SUPERVISOR).is_some_and(Identity::is_alive);
-        if let Some(record) = record.filter(is_alive) {
-            return Some(record);
-        }
+    };
+    let report = session.apply(&planned, &mut locked.state, options.clone(), &log).await?;
+    if let Some(first) = report.failed.first() {
+        return Err(Failure::new(first.code.clone(), first.message.clone(), first.help.clone()));
+    }
+    if let Some(address) = session.verify(&mut locked.state, &wish, options, &log).await?.into_iter().next() {
+        let reason = "after the apply it is still not as wanted; windlass plan shows what differs".to_owned();
+        return Err(windlass_engine::Error::Blocked { address, reason }.into());
+    }
+    notes.extend(session.platform.notes());
+    let record = session.record()?;
+    settled(&record).await;
+    Ok((record, notes))
+}
+
+/// Processes that are being started again have no number yet; nobody should get a report without them.
+async fn settled(record: &RunRecord) {
+    let deadline = Instant::now() + Duration::from_secs(1);
+    while record.processes.values().any(|process| !process.is_alive()) && Instant::now() < deadline {
         tokio::time::sleep(LOOK).await;
-    }
-    None
-}
-
-/// What runs already satisfies what was asked for only if it is the same.
-fn check_same(loaded: &Loaded, record: &RunRecord, directory: &RunDirectory) -> Result<(), Failure> {
-    let secret_file = record.endpoints.receiver.as_ref().map(|receiver| Path::new(&receiver.secret_file));
-    let secret = secrets::from_variable()?;
-    let difference = if loaded.digest != record.digest {
-        Some("another fleet file")
-    } else if secret.zip(secret_file).is_some_and(|(secret, file)| !secrets::is_kept_in(file, &secret)) {
-        Some("another webhook secret")
-    } else {
-        None
-    };
-    match difference {
-        None => Ok(()),
-        Some(difference) => Err(Error::RunningOtherwise {
-            directory: directory.root().to_owned(),
-            pid: record.processes.get(SUPERVISOR).map_or(0, |process| process.pid),
-            since: record.since.clone(),
-            difference,
-        }
-        .into()),
     }
 }
 

@@ -8,7 +8,6 @@ use crate::context::Context;
 use crate::failure::{BAD_INPUT, Failure};
 use crate::fleet_file::{self, Source};
 use crate::output::{self, GREEN, paint};
-use crate::wanted::Wanted;
 
 /// The command's documentation.
 pub const LONG_ABOUT: &str = "\
@@ -39,11 +38,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
     let name = source.name();
     match source.parse() {
         Ok(fleet) => {
-            // A valid fleet may be one for other machines.
-            let summary = match Wanted::of(&fleet, None) {
-                Ok(wanted) => wanted.summary(),
-                Err(reason) => format!("fleet {}; `windlass up` cannot run it here: {reason}", fleet.name()),
-            };
+            let summary = fleet_file::summary(&fleet);
             if context.json() {
                 output::json(&serde_json::json!({ "file": name, "valid": true, "mistakes": [] }))?;
             } else if !context.quiet() {

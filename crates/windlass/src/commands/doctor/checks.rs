@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -12,11 +12,12 @@ use windlass_nats::server::Binary;
 use super::Finding;
 use crate::failure::Error;
 use crate::fleet_file::Source;
-use crate::ports::is_free;
 use crate::run_directory::{RunDirectory, read_json};
 use crate::run_record::{RunRecord, SUPERVISOR};
-use crate::wanted::Wanted;
 use crate::{output, secrets};
+use windlass_fleet::Fleet;
+use windlass_platforms::self_hosted::ports::{Choice, is_free};
+use windlass_platforms::self_hosted::wishes;
 
 /// Programs that only some commands use.
 const OPTIONAL: [(&str, &str, &str); 2] = [
@@ -54,7 +55,7 @@ fn version(program: &str, flag: &str) -> Option<String> {
 }
 
 /// Whether the fleet file is valid, and what it wants of this machine.
-pub fn fleet_file(file: Option<&Path>) -> Result<(Finding, Wanted), Finding> {
+pub fn fleet_file(file: Option<&Path>) -> Result<(Finding, Fleet, Option<PathBuf>), Finding> {
     const CHECK: &str = "fleet file";
     let failed = |error: Error| Finding::fail(CHECK, error.to_string(), error.help());
     let source = Source::find(file).map_err(failed)?;
@@ -63,8 +64,8 @@ pub fn fleet_file(file: Option<&Path>) -> Result<(Finding, Wanted), Finding> {
         let message = format!("{name} has mistakes: {}", mistakes.len());
         Finding::fail(CHECK, message, format!("`windlass validate {name}` shows each of them"))
     })?;
-    let wanted = source.load(&fleet).map_err(failed)?.wanted;
-    Ok((Finding::ok(CHECK, format!("{name} is valid")), wanted))
+    let base = source.absolute().map_err(failed)?.as_deref().and_then(Path::parent).map(Path::to_owned);
+    Ok((Finding::ok(CHECK, format!("{name} is valid")), fleet, base))
 }
 
 /// What runs, and what a killed supervisor left behind.
@@ -91,13 +92,12 @@ pub fn run(directory: &RunDirectory, findings: &mut Vec<Finding>) {
 }
 
 /// Whether the wanted ports are free, or ours.
-pub fn ports(wanted: &Wanted, directory: &RunDirectory, findings: &mut Vec<Finding>) {
+pub fn ports(fleet: &Fleet, directory: &RunDirectory, findings: &mut Vec<Finding>) {
     const CHECK: &str = "ports";
     let running = RunRecord::read(directory).is_some_and(|record| !record.alive().is_empty());
-    let last: crate::ports::Choice = read_json(&directory.ports_file()).unwrap_or_default();
+    let last: Choice = read_json(&directory.ports_file()).unwrap_or_default();
     let ours = |port: u16| running && last.values().any(|chosen| chosen.port == port);
-    let busy: Vec<String> = wanted
-        .wishes()
+    let busy: Vec<String> = wishes(fleet)
         .into_iter()
         .filter(|(wish, host)| wish.port != 0 && !ours(wish.port) && !is_free(*host, wish.port))
         .map(|(wish, _)| format!("{} ({})", wish.port, wish.part))
@@ -115,20 +115,16 @@ pub fn ports(wanted: &Wanted, directory: &RunDirectory, findings: &mut Vec<Findi
 }
 
 /// Whether the webhook secret can be had.
-pub fn secrets(wanted: &Wanted, directory: &RunDirectory, findings: &mut Vec<Finding>) {
+pub fn secrets(fleet: &Fleet, base: Option<&Path>, directory: &RunDirectory, findings: &mut Vec<Finding>) {
     const CHECK: &str = "webhook secret";
-    let Some(receiver) = &wanted.receiver else { return };
+    let Some(github) = &fleet.github else { return };
     let resolved = secrets::from_variable().and_then(|variable| match variable {
         Some(_) => Ok(format!("from {}", secrets::VARIABLE)),
-        None => {
-            secrets::from_sources(&receiver.secrets, receiver.base.as_deref()).map(|secrets| {
-                match secrets.len() {
-                    0 => format!("generated, kept in {}", directory.secrets().display()),
-                    1 => "from the fleet file's source".to_owned(),
-                    count => format!("{count} from the fleet file's sources"),
-                }
-            })
-        }
+        None => secrets::from_sources(&github.secret, base).map(|secrets| match secrets.len() {
+            0 => format!("generated, kept in {}", directory.secrets().display()),
+            1 => "from the fleet file's source".to_owned(),
+            count => format!("{count} from the fleet file's sources"),
+        }),
     });
     findings.push(match resolved {
         Ok(message) => Finding::ok(CHECK, message),

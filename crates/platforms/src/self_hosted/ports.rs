@@ -17,13 +17,11 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::failure::Error;
-
 /// A wish for a port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wish {
-    /// What listens there.
-    pub part: &'static str,
+    /// What listens there, such as `hub-0/client`.
+    pub part: String,
     /// The port that is wanted; 0 means any.
     pub port: u16,
 }
@@ -43,17 +41,27 @@ pub type Choice = BTreeMap<String, Chosen>;
 /// Where the search for any free port starts: below the range from which systems give ports to outgoing connections.
 const ANY: u16 = 20_000;
 
+/// There is no free port from the wanted one up.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no free port for {part} from {wanted} up")]
+pub struct NoFreePort {
+    /// What was to listen there.
+    pub part: String,
+    /// Where the search began.
+    pub wanted: u16,
+}
+
 /// Chooses a port for each wish. `take` tries to get a port for the wish of that index, and says whether it could; a
 /// port is never asked for again once taken.
 pub fn choose(
     wishes: &[Wish],
     last: &Choice,
     mut take: impl FnMut(usize, u16) -> bool,
-) -> Result<Choice, Error> {
+) -> Result<Choice, NoFreePort> {
     let mut choice = Choice::new();
     for (index, wish) in wishes.iter().enumerate() {
         let start = if wish.port == 0 { ANY } else { wish.port };
-        let remembered = last.get(wish.part).filter(|last| last.wanted == wish.port).map(|last| last.port);
+        let remembered = last.get(&wish.part).filter(|last| last.wanted == wish.port).map(|last| last.port);
         // Another part's wish is left to it, unless it is this part's own as well.
         let reserved = |port: u16| {
             port != wish.port && wishes.iter().any(|other| other.part != wish.part && other.port == port)
@@ -63,8 +71,8 @@ pub fn choose(
             .into_iter()
             .chain(start..=u16::MAX)
             .find(|&port| !used(port) && !reserved(port) && take(index, port))
-            .ok_or(Error::NoFreePort { part: wish.part, wanted: start })?;
-        choice.insert(wish.part.to_owned(), Chosen { wanted: wish.port, port });
+            .ok_or_else(|| NoFreePort { part: wish.part.clone(), wanted: start })?;
+        choice.insert(wish.part.clone(), Chosen { wanted: wish.port, port });
     }
     Ok(choice)
 }
@@ -138,11 +146,13 @@ fn reservation_directory() -> Option<PathBuf> {
 mod tests {
     use super::*;
 
-    const WISHES: [Wish; 3] = [
-        Wish { part: "nats", port: 4222 },
-        Wish { part: "websocket", port: 4223 },
-        Wish { part: "receiver", port: 0 },
-    ];
+    fn wish(part: &str, port: u16) -> Wish {
+        Wish { part: part.to_owned(), port }
+    }
+
+    fn wishes() -> [Wish; 3] {
+        [wish("nats", 4222), wish("websocket", 4223), wish("receiver", 0)]
+    }
 
     fn ports(wishes: &[Wish], last: &Choice, busy: &[u16]) -> Vec<(String, u16)> {
         let choice = choose(wishes, last, |_, port| !busy.contains(&port)).unwrap();
@@ -156,39 +166,39 @@ mod tests {
     #[test]
     fn free_ports_are_as_wanted() {
         let none = Choice::new();
-        let found = ports(&WISHES, &none, &[]);
+        let found = ports(&wishes(), &none, &[]);
         assert_eq!(found, expect(&[("nats", 4222), ("receiver", ANY), ("websocket", 4223)]));
-        assert!(told(&choose(&WISHES, &none, |_, _| true).unwrap()).is_empty());
+        assert!(told(&choose(&wishes(), &none, |_, _| true).unwrap()).is_empty());
     }
 
     #[test]
     fn a_busy_port_gives_way_without_taking_anothers() {
         let none = Choice::new();
-        let found = ports(&WISHES, &none, &[4222, ANY]);
+        let found = ports(&wishes(), &none, &[4222, ANY]);
         assert_eq!(found, expect(&[("nats", 4224), ("receiver", ANY + 1), ("websocket", 4223)]));
-        let choice = choose(&WISHES, &none, |_, port| port != 4222).unwrap();
+        let choice = choose(&wishes(), &none, |_, port| port != 4222).unwrap();
         assert_eq!(told(&choice), ["nats: port 4222 is taken, using 4224"]);
     }
 
     #[test]
     fn the_last_runs_port_is_preferred_while_free_and_wanted_for_the_same_wish() {
         let last = Choice::from([("nats".to_owned(), Chosen { wanted: 4222, port: 4300 })]);
-        assert_eq!(ports(&WISHES[..1], &last, &[]), expect(&[("nats", 4300)]));
-        assert_eq!(ports(&WISHES[..1], &last, &[4300]), expect(&[("nats", 4222)]));
-        let moved = [Wish { part: "nats", port: 5222 }];
+        assert_eq!(ports(&wishes()[..1], &last, &[]), expect(&[("nats", 4300)]));
+        assert_eq!(ports(&wishes()[..1], &last, &[4300]), expect(&[("nats", 4222)]));
+        let moved = [wish("nats", 5222)];
         assert_eq!(ports(&moved, &last, &[]), expect(&[("nats", 5222)]));
     }
 
     #[test]
     fn equal_wishes_get_different_ports() {
-        let wishes = [Wish { part: "a", port: 9000 }, Wish { part: "b", port: 9000 }];
+        let wishes = [wish("a", 9000), wish("b", 9000)];
         assert_eq!(ports(&wishes, &Choice::new(), &[]), expect(&[("a", 9000), ("b", 9001)]));
     }
 
     #[test]
     fn the_end_of_the_range_is_an_error() {
-        let wishes = [Wish { part: "nats", port: 65_534 }];
+        let wishes = [wish("nats", 65_534)];
         let error = choose(&wishes, &Choice::new(), |_, _| false).unwrap_err();
-        assert_eq!(error.code(), "WL0405");
+        assert_eq!(error.wanted, 65_534);
     }
 }

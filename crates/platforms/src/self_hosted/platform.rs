@@ -1,0 +1,753 @@
+//! The [`Platform`] of your own machines: which kind of resource is seen and changed by which module.
+
+use super::control::Control;
+use super::part::{Kind as PartKind, Part};
+use super::ports::Reservations;
+use super::servers::{self, Place, Servers};
+use super::{Options, authority, from_nats, receiver, stored, trouble};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::sync::{Mutex, OnceCell};
+use windlass_engine::wanted::{ADMIN, main_account};
+use windlass_engine::{
+    Address, Data, Difference, FieldChange, Found, How, Kind, Platform, Resource, Risk, Scope, Step, Trouble,
+};
+use windlass_fleet::{Cluster, Host};
+use windlass_nats::async_nats::Client;
+use windlass_nats::keys::SYSTEM_ACCOUNT;
+use windlass_nats::server::{Binary, Health, Monitor};
+use windlass_nats::{config, connect};
+
+/// How long a server may take until it answers: it reads its data before.
+const STARTS_WITHIN: Duration = Duration::from_secs(60);
+/// How long a cluster may take to agree on a leader and catch up.
+const SETTLES_WITHIN: Duration = Duration::from_secs(120);
+
+/// Your own machines. One value serves one plan or apply.
+pub struct SelfHosted {
+    options: Options,
+    control: Control,
+    clients: Mutex<BTreeMap<String, Client>>,
+    reservations: std::sync::Mutex<Reservations>,
+    chosen: OnceCell<Vec<String>>,
+}
+
+impl std::fmt::Debug for SelfHosted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SelfHosted").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+impl SelfHosted {
+    /// The platform for one fleet and directory.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        let control = Control::new(&options.directory, options.agent.clone());
+        Self {
+            options,
+            control,
+            clients: Mutex::default(),
+            reservations: std::sync::Mutex::default(),
+            chosen: OnceCell::new(),
+        }
+    }
+
+    /// What runs on this machine.
+    #[must_use]
+    pub fn control(&self) -> &Control {
+        &self.control
+    }
+
+    /// What a person should know of the ports that were chosen: one sentence for each that is not the wanted one.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        self.chosen.get().cloned().unwrap_or_default()
+    }
+
+    fn cluster(&self, name: &str) -> Option<(&str, &Cluster)> {
+        let clusters = &self.options.fleet.clusters;
+        clusters.iter().find(|(key, _)| key.as_str() == name).map(|(key, cluster)| (key.as_str(), cluster))
+    }
+
+    /// The cluster and index behind `server.hub-0`.
+    fn server(&self, address: &Address) -> Option<(Servers<'_>, u32)> {
+        let (cluster, index) = address.name.rsplit_once('-')?;
+        let (name, cluster) = self.cluster(cluster)?;
+        Some((Servers::known(&self.options, name, cluster), index.parse().ok()?))
+    }
+
+    /// The first server of the cluster that runs.
+    fn reachable(&self, cluster: &str) -> Option<Place> {
+        let (name, cluster) = self.cluster(cluster)?;
+        let servers = Servers::known(&self.options, name, cluster);
+        (0..servers.count())
+            .map(|index| servers.place(index))
+            .find(|place| self.control.running(&place.part).is_some())
+    }
+
+    fn cluster_of(&self, address: &Address) -> Option<String> {
+        let fleet = &self.options.fleet;
+        let stream = match address.kind {
+            Kind::Stream => {
+                fleet.streams.iter().find(|(name, _)| name.as_str() == address.name).map(|(_, one)| one)
+            }
+            _ => fleet.github_stream().map(|(_, stream)| stream),
+        };
+        let cluster = stream.and_then(|stream| fleet.cluster_of(stream));
+        cluster.or_else(|| fleet.only_cluster()).map(|(name, _)| name.as_str().to_owned())
+    }
+
+    /// A client of the account, on a server of the cluster that runs; `None` while none does.
+    async fn client(&self, account: &str, user: &str, cluster: &str) -> Result<Option<Client>, Trouble> {
+        let key = format!("{account}/{user}@{cluster}");
+        let mut clients = self.clients.lock().await;
+        if let Some(client) = clients.get(&key) {
+            return Ok(Some(client.clone()));
+        }
+        let creds = authority::creds_file(&self.options, account, user);
+        let Some(place) = self.reachable(cluster).filter(|_| creds.is_file()) else { return Ok(None) };
+        let options = connect::Options::new(&format!("nats://{}", place.client), &creds, "windlass");
+        let client = connect::connect(&options).await.map_err(from_nats)?;
+        clients.insert(key, client.clone());
+        Ok(Some(client))
+    }
+
+    async fn need_client(&self, account: &str, cluster: &str) -> Result<Client, Trouble> {
+        let missing = || {
+            let message = format!("no server of the cluster {cluster} runs, so {account} cannot be reached");
+            Trouble::new("WL0606", message, "windlass plan shows what is missing")
+        };
+        self.client(account, ADMIN, cluster).await?.ok_or_else(missing)
+    }
+
+    async fn choose_ports(&self) -> Result<(), Trouble> {
+        let choose = || async {
+            let runs = |owner: &str| self.control.running(owner).is_some();
+            let mut reservations =
+                self.reservations.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            servers::choose(&self.options, &runs, &mut reservations)
+        };
+        self.chosen.get_or_try_init(choose).await.map(|_| ())
+    }
+
+    // --- Seeing ---------------------------------------------------------------------------------------------------
+
+    async fn look(&self, scope: Scope<'_>) -> Result<Vec<Found>, Trouble> {
+        let mut found = Vec::new();
+        let recorded: BTreeMap<&Address, &Value> =
+            scope.recorded.iter().map(|(address, body)| (address, body)).collect();
+        let mut streams: Vec<(Address, Option<String>)> = Vec::new();
+        let account_of = |body: &Value| body["account"].as_str().map(str::to_owned);
+        let all = scope.wanted.iter().map(|one| (&one.address, &one.body));
+        for (address, body) in all.chain(recorded.iter().map(|(address, body)| (*address, *body))) {
+            let one = match address.kind {
+                Kind::Operator => {
+                    authority::operator_exists(&self.options).then(|| (json!({ "name": address.name }), None))
+                }
+                Kind::Account => authority::found_account(&self.options, &address.name)
+                    .map(|(limits, token)| (json!({ "limits": limits, "token": token }), None)),
+                Kind::User => address.name.split_once('/').and_then(|(account, user)| {
+                    authority::found_user(&self.options, account, user).map(|body| (body, None))
+                }),
+                Kind::Server => self.look_at_server(address).await,
+                Kind::Cluster => self.look_at_cluster(address).await,
+                Kind::Receiver => {
+                    // Stopped by `down`, nothing of it is left but the memory.
+                    let stopped = || (json!({ "runs": false }), Some("it is not running".to_owned()));
+                    let known = scope.known().contains_key(address);
+                    self.look_at_receiver().await.or_else(|| known.then(stopped))
+                }
+                Kind::Stream | Kind::Objects | Kind::Kv => {
+                    streams.push((address.clone(), account_of(body)));
+                    None
+                }
+                Kind::Consumer => None,
+            };
+            if let Some((body, trouble)) = one {
+                found.push(Found { address: address.clone(), body, data: Data::default(), trouble });
+            }
+        }
+        found.extend(self.look_at_stored(streams, scope).await?);
+        Ok(found)
+    }
+
+    async fn look_at_server(&self, address: &Address) -> Option<(Value, Option<String>)> {
+        let Some((servers, index)) = self.server(address) else {
+            // A cluster that left the file: the part is all that is known.
+            let running = self.control.status().parts.get(&address.name).cloned();
+            return running.map(|_| (json!({}), None));
+        };
+        let place = servers.place(index);
+        let text = std::fs::read_to_string(&place.config).ok()?;
+        let (operator, system) = authority::operator(&self.options).ok()?;
+        let wanted = servers.config(index, &operator.token, &system);
+        let running = self.control.running(&place.part);
+        let varz = match &running {
+            Some(_) => Monitor::new(place.monitor).varz().await.ok(),
+            None => None,
+        };
+        let digest = varz.as_ref().and_then(|varz| varz.config_digest.clone());
+        let body = json!({
+            "file": digest_of(&text),
+            "wanted": digest_of(&wanted),
+            "differs": differing_lines(&text, &wanted),
+            "runs": running.is_some(),
+            "looked_after": self.control.agent().is_some(),
+            "expected_digest": running.as_ref().map(|running| running.part.token.clone()),
+            "running_digest": digest,
+            "version": varz.map(|varz| varz.version),
+        });
+        let trouble = match running {
+            None => Some("it is not running".to_owned()),
+            Some(_) if body["running_digest"].is_null() => Some("it does not answer".to_owned()),
+            Some(_) => None,
+        };
+        Some((body, trouble))
+    }
+
+    async fn look_at_cluster(&self, address: &Address) -> Option<(Value, Option<String>)> {
+        let (name, cluster) = self.cluster(&address.name)?;
+        let servers = Servers::known(&self.options, name, cluster);
+        let exist = (0..servers.count()).filter(|index| servers.place(*index).config.is_file()).count();
+        if exist == 0 {
+            return None;
+        }
+        let mut healthy = 0;
+        let mut trouble = None;
+        for index in 0..servers.count() {
+            let place = servers.place(index);
+            let health = Monitor::new(place.monitor).health(Health::JetStreamServer).await;
+            match health {
+                Ok(Ok(())) => healthy += 1,
+                Ok(Err(reason)) => trouble = Some(format!("{}: {reason}", place.part)),
+                Err(_) => trouble = Some(format!("{} does not answer", place.part)),
+            }
+        }
+        Some((json!({ "servers": exist, "healthy": healthy }), trouble))
+    }
+
+    async fn look_at_receiver(&self) -> Option<(Value, Option<String>)> {
+        let known = super::part::read::<Part>(&self.control.places().part(receiver::PART));
+        let running = self.control.running(receiver::PART);
+        let part = running.as_ref().map(|running| running.part.clone()).or(known)?;
+        let trouble = match (&running, part.listens.first()) {
+            (None, _) => Some("it is not running".to_owned()),
+            (Some(_), Some(address)) => receiver::is_ready(*address).await.err(),
+            (Some(_), None) => None,
+        };
+        let wanted = self.receiver_part(false).ok().flatten();
+        let body = json!({
+            "arguments": part.arguments,
+            "token": part.token,
+            "runs": running.is_some(),
+            "wanted": wanted.map(|wanted| json!({ "arguments": wanted.arguments, "token": wanted.token })),
+        });
+        Some((body, trouble))
+    }
+
+    async fn look_at_stored(
+        &self,
+        addresses: Vec<(Address, Option<String>)>,
+        scope: Scope<'_>,
+    ) -> Result<Vec<Found>, Trouble> {
+        let mut listed: BTreeMap<(String, String), Option<BTreeMap<String, Value>>> = BTreeMap::new();
+        let mut found = Vec::new();
+        let recorded: BTreeMap<&Address, &Value> = scope.known();
+        for (address, account) in addresses {
+            let account = account.unwrap_or_else(|| main_account(&self.options.fleet).to_owned());
+            let Some(cluster) = self.cluster_of(&address) else { continue };
+            let key = (account.clone(), cluster.clone());
+            if !listed.contains_key(&key) {
+                let list = match self.client(&account, ADMIN, &cluster).await {
+                    Ok(Some(client)) => stored::list(&client).await.ok(),
+                    Ok(None) | Err(_) => None,
+                };
+                listed.insert(key.clone(), list);
+            }
+            match listed.get(&key).and_then(Option::as_ref) {
+                Some(streams) => {
+                    if let Some(body) = streams.get(&stored::stream_name(&address)) {
+                        let data = stored::data(body);
+                        found.push(Found { address, body: body.clone(), data, trouble: None });
+                    }
+                }
+                // It cannot be seen: what was recorded stands in for it.
+                None => {
+                    if let Some(body) = recorded.get(&address) {
+                        let body = json!({ "recorded": body });
+                        let trouble = Some(format!("it cannot be seen while {cluster} is down"));
+                        found.push(Found { address, body, data: Data::default(), trouble });
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    // --- Changing -------------------------------------------------------------------------------------------------
+
+    async fn make(&self, address: &Address, body: &Value, running: bool) -> Result<(), Trouble> {
+        match address.kind {
+            Kind::Operator => authority::operator(&self.options).map(|_| ()),
+            Kind::Account => self.make_account(&address.name).await,
+            Kind::User => {
+                let (account, user) = address.name.split_once('/').unwrap_or((&address.name, ADMIN));
+                let may = body["may"].as_str().unwrap_or("everything");
+                authority::user(&self.options, account, user, may).map(|_| ())
+            }
+            Kind::Server => self.make_server(address, running).await,
+            Kind::Cluster => self.settle(&address.name).await,
+            Kind::Stream | Kind::Objects | Kind::Kv => {
+                let account = body["account"].as_str().unwrap_or_else(|| main_account(&self.options.fleet));
+                let cluster = self.cluster_of(address).unwrap_or_default();
+                let client = self.need_client(account, &cluster).await?;
+                stored::ensure(&client, &self.options.fleet, address).await
+            }
+            Kind::Receiver => self.make_receiver().await,
+            Kind::Consumer => Ok(()),
+        }
+    }
+
+    async fn make_account(&self, name: &str) -> Result<(), Trouble> {
+        let issued = authority::account(&self.options, name)?;
+        for (cluster_name, cluster) in &self.options.fleet.clusters {
+            let servers = Servers::known(&self.options, cluster_name.as_str(), cluster);
+            for index in 0..servers.count() {
+                let place = servers.place(index);
+                if place.config.is_file() {
+                    place_token(&place, &issued.public_key, &issued.token)?;
+                }
+            }
+            let system = self.client(SYSTEM_ACCOUNT, ADMIN, cluster_name.as_str()).await;
+            if let Ok(Some(system)) = system {
+                authority::push(&system, &issued.token).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn make_server(&self, address: &Address, running: bool) -> Result<(), Trouble> {
+        self.choose_ports().await?;
+        let unknown =
+            || Trouble::new("WL0508", format!("{address} is not in the fleet file"), "windlass plan");
+        let (servers, index) = self.server(address).ok_or_else(unknown)?;
+        let place = servers.place(index);
+        let (operator, system) = authority::operator(&self.options)?;
+        let checked = authority::open(&self.options)?.check_data(&place.home.join("jetstream"));
+        checked.map_err(from_nats)?;
+        for directory in [&place.home, &place.resolver] {
+            std::fs::create_dir_all(directory)
+                .map_err(|error| trouble("make the server's directory", &error))?;
+        }
+        for name in windlass_engine::wanted::accounts(&self.options.fleet) {
+            if authority::account_file(&self.options, name).is_file() {
+                let issued = authority::account(&self.options, name)?;
+                place_token(&place, &issued.public_key, &issued.token)?;
+            }
+        }
+        let text = servers.config(index, &operator.token, &system);
+        write_config(&place, &text)?;
+        let binary = Binary::find().map_err(from_nats)?;
+        let digest = config::check(&binary, &place.config).map_err(from_nats)?;
+        if running && servers.count() > 1 {
+            // The others must carry what this one is about to put down.
+            self.settle_without(&servers, Some(index)).await?;
+        }
+        let part = Part {
+            name: place.part.clone(),
+            kind: PartKind::Server,
+            program: binary.path.clone(),
+            arguments: vec!["--config".to_owned(), place.config.display().to_string()],
+            log: Some(place.log.clone()),
+            monitor: Some(place.monitor),
+            store: Some(place.home.clone()),
+            listens: place.listens.clone(),
+            token: digest.clone(),
+        };
+        self.control.want(&part).await.map_err(|error| trouble("want a server", &error))?;
+        self.started(&servers, &part, &place, &digest).await?;
+        if running && servers.count() > 1 {
+            self.settle_without(&servers, None).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the server answers, is this one, and runs with this configuration.
+    async fn started(
+        &self,
+        servers: &Servers<'_>,
+        part: &Part,
+        place: &Place,
+        digest: &str,
+    ) -> Result<(), Trouble> {
+        let log = place.log.display();
+        let failed =
+            |what: String| Trouble::new("WL0601", format!("{}: {what}", part.name), format!("see {log}"));
+        if self.control.wait(part, STARTS_WITHIN).await.is_none() {
+            return Err(failed("it does not start".to_owned()));
+        }
+        let name = format!("{}-{}", self.options.fleet.name(), place.part);
+        let is_it = |varz: &windlass_nats::server::Varz| {
+            if varz.server_name != name {
+                return Err(format!("another server, {:?}, has its monitoring port", varz.server_name));
+            }
+            if varz.config_digest.as_deref() != Some(digest) {
+                return Err("it runs with another configuration".to_owned());
+            }
+            Ok(())
+        };
+        // One of several has JetStream only once it has found the others.
+        let monitor = Monitor::new(place.monitor);
+        let ready = async {
+            if servers.count() == 1 {
+                return monitor
+                    .wait_ready(STARTS_WITHIN, Health::JetStreamEnabled, is_it)
+                    .await
+                    .map(|_| ())
+                    .map_err(from_nats);
+            }
+            let deadline = tokio::time::Instant::now() + STARTS_WITHIN;
+            loop {
+                let reason = match monitor.varz().await {
+                    Ok(varz) => match is_it(&varz) {
+                        Ok(()) => return Ok(()),
+                        Err(reason) => reason,
+                    },
+                    Err(error) => error.to_string(),
+                };
+                if tokio::time::Instant::now() >= deadline {
+                    return Err(failed(reason));
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let ends = async {
+            // A server that cannot run ends at once, again and again; nobody should wait a minute for that.
+            loop {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                let status = self.control.status();
+                if let Some(running) = status.parts.get(&part.name).filter(|one| one.part.runs_as(part))
+                    && running.process.is_none()
+                    && let Some(ended) = &running.ended
+                {
+                    let tail =
+                        last_lines(&place.log).or_else(|| last_lines(&self.control.places().log(&part.name)));
+                    return failed(format!("it ended: {ended}\n{}", tail.unwrap_or_default()));
+                }
+            }
+        };
+        tokio::select! {
+            ready = ready => ready,
+            ended = ends => Err(ended),
+        }
+    }
+
+    async fn settle(&self, cluster: &str) -> Result<(), Trouble> {
+        let (name, cluster) = self
+            .cluster(cluster)
+            .ok_or_else(|| Trouble::new("WL0508", format!("no cluster {cluster}"), ""))?;
+        self.settle_without(&Servers::known(&self.options, name, cluster), None).await
+    }
+
+    /// Waits until every server but one is current: in the metadata's group, and in every stream and consumer.
+    async fn settle_without(&self, servers: &Servers<'_>, but: Option<u32>) -> Result<(), Trouble> {
+        let deadline = tokio::time::Instant::now() + SETTLES_WITHIN;
+        loop {
+            let mut lagging = None;
+            for index in (0..servers.count()).filter(|index| Some(*index) != but) {
+                let place = servers.place(index);
+                match Monitor::new(place.monitor).health(Health::Everything).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(reason)) => lagging = Some(format!("{}: {reason}", place.part)),
+                    Err(error) => lagging = Some(format!("{}: {error}", place.part)),
+                }
+            }
+            let Some(reason) = lagging else { return Ok(()) };
+            if tokio::time::Instant::now() >= deadline {
+                return Err(Trouble::new(
+                    "WL0607",
+                    format!("the cluster has not caught up: {reason}"),
+                    "windlass status",
+                ));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    fn receiver_part(&self, create: bool) -> Result<Option<Part>, Trouble> {
+        let fleet = &self.options.fleet;
+        let (Some(github), Some((_, stream))) = (&fleet.github, fleet.github_stream()) else {
+            return Ok(None);
+        };
+        let Some(secret) = (self.options.secrets)(create)? else { return Ok(None) };
+        let Some((name, cluster)) = fleet.cluster_of(stream) else { return Ok(None) };
+        let servers = Servers::known(&self.options, name.as_str(), cluster);
+        let urls: Vec<String> =
+            (0..servers.count()).map(|index| format!("nats://{}", servers.place(index).client)).collect();
+        Ok(Some(receiver::part(&self.options, github, stream.account.as_str(), &urls.join(","), &secret)))
+    }
+
+    async fn make_receiver(&self) -> Result<(), Trouble> {
+        self.choose_ports().await?;
+        let Some(part) = self.receiver_part(true)? else { return Ok(()) };
+        self.control.want(&part).await.map_err(|error| trouble("want the receiver", &error))?;
+        let log = self.control.places().log(receiver::PART);
+        if self.control.wait(&part, STARTS_WITHIN).await.is_none() {
+            return Err(Trouble::new(
+                "WL0407",
+                "the receiver does not start",
+                format!("see {}", log.display()),
+            ));
+        }
+        match part.listens.first() {
+            Some(address) => receiver::wait_ready(*address, &log).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn remove(&self, address: &Address, body: &Value) -> Result<(), Trouble> {
+        match address.kind {
+            Kind::Server => {
+                let ended = self.control.unwant(&address.name).await;
+                ended.map_err(|error| trouble("end a server", &error))?;
+                // The data stays, under the name that it had: it may be all that there is of it.
+                let home = self.server(address).map(|(servers, index)| servers.place(index).config);
+                let home = home.or_else(|| {
+                    Some(self.options.directory.join("nats").join(&address.name).join("nats-server.conf"))
+                });
+                match home.map(std::fs::remove_file) {
+                    Some(Err(error)) if error.kind() != std::io::ErrorKind::NotFound => {
+                        Err(trouble("remove a server's configuration", &error))
+                    }
+                    _ => Ok(()),
+                }
+            }
+            Kind::Receiver => {
+                self.control.unwant(receiver::PART).await.map_err(|error| trouble("end the receiver", &error))
+            }
+            Kind::Stream | Kind::Objects | Kind::Kv => {
+                let account = body["account"].as_str().unwrap_or_else(|| main_account(&self.options.fleet));
+                let known = body["cluster"].as_str().map(str::to_owned);
+                let cluster = known.or_else(|| self.cluster_of(address)).unwrap_or_default();
+                let client = self.need_client(account, &cluster).await?;
+                stored::delete(&client, address).await
+            }
+            Kind::User => {
+                let (account, user) = address.name.split_once('/').unwrap_or((&address.name, ADMIN));
+                authority::put_aside(&self.options, &authority::creds_file(&self.options, account, user))
+            }
+            Kind::Account => {
+                authority::put_aside(&self.options, &authority::account_file(&self.options, &address.name))
+            }
+            Kind::Operator => {
+                let jwt = self.options.directory.join("jwt").join("operator.jwt");
+                authority::put_aside(&self.options, &jwt)
+            }
+            Kind::Cluster | Kind::Consumer => Ok(()),
+        }
+    }
+}
+
+impl Platform for SelfHosted {
+    fn name(&self) -> &'static str {
+        windlass_engine::wanted::SELF_HOSTED
+    }
+
+    fn supports(&self, resource: &Resource) -> Result<(), String> {
+        let hosts = &self.options.fleet.platforms.self_hosted.hosts;
+        if resource.address.kind == Kind::Server && !hosts.contains(&Host::Local) {
+            return Err(
+                "this version runs servers on \"local\" only, which is not among the hosts".to_owned()
+            );
+        }
+        Ok(())
+    }
+
+    fn find<'a>(&'a self, scope: Scope<'a>) -> BoxFuture<'a, Result<Vec<Found>, Trouble>> {
+        self.look(scope).boxed()
+    }
+
+    fn compare(&self, wanted: &Resource, found: &Found) -> Result<Option<Difference>, String> {
+        let body = &found.body;
+        if let Some(recorded) = body.get("recorded") {
+            let fields = vec![FieldChange::new("as recorded", "another", "as in the file")];
+            let difference =
+                Difference { how: How::InPlace, fields, risk: Risk::None, why: found.trouble.clone() };
+            return Ok((*recorded != wanted.body).then_some(difference));
+        }
+        match wanted.address.kind {
+            Kind::Account => Ok(compare_limits(&body["limits"], &authority::wanted_limits())),
+            Kind::User => {
+                Ok(authority::compare_user(body, wanted.body["may"].as_str().unwrap_or("everything")))
+            }
+            Kind::Server => Ok(compare_server(found)),
+            Kind::Cluster => Ok(compare_cluster(wanted, found)),
+            Kind::Stream | Kind::Objects | Kind::Kv => {
+                stored::compare(&self.options.fleet, &wanted.address, body)
+            }
+            Kind::Receiver => Ok(compare_receiver(found)),
+            Kind::Operator | Kind::Consumer => Ok(None),
+        }
+    }
+
+    fn apply<'a>(&'a self, step: Step<'a>) -> BoxFuture<'a, Result<(), Trouble>> {
+        match step {
+            Step::Create(wanted) => self.make(&wanted.address, &wanted.body, false).boxed(),
+            Step::Change { wanted, found, how, .. } => async move {
+                if how == How::Replace {
+                    self.remove(&wanted.address, &wanted.body).await?;
+                }
+                self.make(&wanted.address, &wanted.body, found.body["runs"] == true).await
+            }
+            .boxed(),
+            Step::Delete { address, body } => self.remove(address, body).boxed(),
+        }
+    }
+}
+
+fn compare_limits(found: &Value, wanted: &Value) -> Option<Difference> {
+    let fields: Vec<FieldChange> = wanted
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(field, value)| found.get(field.as_str()) != Some(value))
+        .map(|(field, value)| FieldChange::new(field, found[field.as_str()].to_string(), value.to_string()))
+        .collect();
+    (!fields.is_empty()).then_some(Difference { how: How::InPlace, fields, risk: Risk::None, why: None })
+}
+
+fn compare_server(found: &Found) -> Option<Difference> {
+    let body = &found.body;
+    let runs = body["runs"] == true;
+    let risk = if runs { Risk::Interrupts } else { Risk::None };
+    let difference = |fields, why: Option<&str>| {
+        Some(Difference { how: How::Restart, fields, risk, why: why.map(str::to_owned) })
+    };
+    if body["file"] != body["wanted"] {
+        let lines = body["differs"].as_array().into_iter().flatten();
+        let fields = lines
+            .filter_map(|line| {
+                Some(FieldChange::new(line[0].as_str()?, line[1].as_str()?, line[2].as_str()?))
+            })
+            .collect();
+        return difference(fields, None);
+    }
+    if !runs {
+        return difference(Vec::new(), Some("it is not running"));
+    }
+    if body["running_digest"].is_null() {
+        return difference(Vec::new(), Some("it runs and does not answer"));
+    }
+    if body["running_digest"] != body["expected_digest"] {
+        return difference(Vec::new(), Some("it runs with another configuration than its file has"));
+    }
+    if body["looked_after"] == false {
+        let why = "its agent is gone: it runs, and would not be started again".to_owned();
+        return Some(Difference { how: How::InPlace, fields: Vec::new(), risk: Risk::None, why: Some(why) });
+    }
+    None
+}
+
+fn compare_cluster(wanted: &Resource, found: &Found) -> Option<Difference> {
+    let (from, to) = (&found.body["servers"], &wanted.body["servers"]);
+    let difference = |fields, why| Some(Difference { how: How::InPlace, fields, risk: Risk::None, why });
+    if from != to {
+        return difference(vec![FieldChange::new("servers", from.to_string(), to.to_string())], None);
+    }
+    let healthy = found.body["healthy"].as_u64().unwrap_or(0);
+    if healthy < to.as_u64().unwrap_or(0) {
+        let quorum = to.as_u64().unwrap_or(0) / 2 + 1;
+        let all = to.as_u64().unwrap_or(0);
+        let why = match (all, healthy >= quorum) {
+            (1, _) => "its server is down: nothing can be stored".to_owned(),
+            (_, true) => format!(
+                "{healthy} of {all} servers are healthy: it has its majority, and loses it with {} more",
+                healthy - quorum + 1
+            ),
+            (_, false) => {
+                format!("{healthy} of {all} servers are healthy: without a majority nothing can be stored")
+            }
+        };
+        return difference(Vec::new(), Some(why));
+    }
+    None
+}
+
+fn compare_receiver(found: &Found) -> Option<Difference> {
+    let body = &found.body;
+    let runs = body["runs"] == true;
+    let difference = |why: &str| {
+        let risk = if runs { Risk::Interrupts } else { Risk::None };
+        Some(Difference { how: How::Restart, fields: Vec::new(), risk, why: Some(why.to_owned()) })
+    };
+    if !runs {
+        return difference("it is not running");
+    }
+    let wanted = &body["wanted"];
+    if !wanted.is_null() && body["arguments"] != wanted["arguments"] {
+        return difference("its settings have changed");
+    }
+    if !wanted.is_null() && body["token"] != wanted["token"] {
+        return difference("the webhook's secret has changed");
+    }
+    None
+}
+
+fn digest_of(text: &str) -> String {
+    use sha2::{Digest, Sha256};
+    hex::encode(Sha256::digest(text))
+}
+
+/// What differs between two configurations, by setting. Tokens are not shown.
+fn differing_lines(from: &str, to: &str) -> Vec<[String; 3]> {
+    let settings = |text: &str| -> BTreeMap<String, String> {
+        let lines = text.lines().filter_map(|line| line.trim().split_once(": "));
+        lines.map(|(name, value)| (name.trim().to_owned(), value.trim_end_matches(',').to_owned())).collect()
+    };
+    let (from, to) = (settings(from), settings(to));
+    let names: std::collections::BTreeSet<&String> = from.keys().chain(to.keys()).collect();
+    names
+        .into_iter()
+        .filter(|name| from.get(*name) != to.get(*name))
+        .map(|name| {
+            let shown = |value: Option<&String>| match value {
+                None => "not set".to_owned(),
+                Some(value) if value.len() > 120 => "…".to_owned(),
+                Some(value) => value.trim_matches('"').to_owned(),
+            };
+            [name.clone(), shown(from.get(name)), shown(to.get(name))]
+        })
+        .collect()
+}
+
+fn place_token(place: &Place, public_key: &str, token: &str) -> Result<(), Trouble> {
+    let path = place.resolver.join(format!("{public_key}.jwt"));
+    if std::fs::read_to_string(&path).is_ok_and(|there| there == token) {
+        return Ok(());
+    }
+    let written = std::fs::create_dir_all(&place.resolver).and_then(|()| std::fs::write(&path, token));
+    written.map_err(|error| trouble("write an account's token", &error))
+}
+
+fn write_config(place: &Place, text: &str) -> Result<(), Trouble> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let next = place.config.with_extension("conf.next");
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.write(true).create(true).truncate(true).mode(0o600).open(&next);
+    let written = file
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .and_then(|()| std::fs::rename(&next, &place.config));
+    written.map_err(|error| trouble("write a server's configuration", &error))
+}
+
+fn last_lines(path: &std::path::Path) -> Option<String> {
+    let text = std::fs::read(path).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().rev().take(6).collect();
+    let lines: Vec<String> = lines.into_iter().rev().map(|line| format!("    {line}")).collect();
+    (!lines.is_empty()).then(|| lines.join("\n"))
+}

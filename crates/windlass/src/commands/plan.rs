@@ -1,0 +1,144 @@
+//! `windlass plan`: what an apply would do, why, and at what risk. It changes nothing.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde::{Deserialize, Serialize};
+use windlass_engine::Address;
+use windlass_engine::plan::{Plan, Style, Wish, render};
+
+use crate::context::Context;
+use crate::failure::{Error, Failure};
+use crate::fleet_file::Source;
+use crate::fleet_session::Session;
+use crate::output;
+
+/// Exit code: there is something to do, and `--detailed-exitcode` asked.
+const CHANGES: u8 = 2;
+
+/// The command's documentation.
+pub const LONG_ABOUT: &str = "\
+Show what an apply would do.
+
+Compares what the fleet file wants with what the servers say is there, and shows each action with its reason and its \
+risk: + create, ~ change in place, ! restart, ± delete and make anew, - delete. Nothing is changed, and no lock is \
+taken.";
+
+const EXAMPLES: &str = "\
+Examples:
+  windlass plan
+  windlass plan --target stream.GITHUB
+  windlass plan --out plan.json && windlass apply plan.json
+  windlass plan --detailed-exitcode      0: nothing to do, 1: failed, 2: changes are present
+  windlass plan --format json | jq '.actions[] | select(.risk != \"none\")'";
+
+/// Arguments of `windlass plan`.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct Args {
+    /// What the plan is about
+    #[command(flatten)]
+    pub wish: WishArgs,
+    /// Write the plan to a file that `apply` takes
+    #[arg(short, long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// End with 2 when there is something to do
+    #[arg(long)]
+    detailed_exitcode: bool,
+}
+
+/// What a plan is about: the file, and which part of it.
+#[derive(Debug, Clone, clap::Args)]
+pub struct WishArgs {
+    /// Fleet file [default: windlass.toml here, else the built-in one]
+    #[arg(short, long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Only this resource and what it needs; may be repeated
+    #[arg(short, long, value_name = "ADDRESS")]
+    pub target: Vec<Address>,
+}
+
+impl WishArgs {
+    /// The wish to make (or to destroy).
+    pub fn wish(&self, destroy: bool) -> Wish {
+        Wish { targets: self.target.clone(), destroy }
+    }
+}
+
+/// A plan on disk: with the fleet file that it was made from, so that it means the same wherever it is applied.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct PlanFile {
+    windlass: String,
+    path: Option<PathBuf>,
+    digest: String,
+    fleet_file: String,
+    targets: Vec<Address>,
+    destroy: bool,
+    /// The plan.
+    pub plan: Plan,
+}
+
+impl PlanFile {
+    /// Reads a plan, and opens the fleet that it is about.
+    pub fn open(path: &Path, context: &Context) -> Result<(Self, Session, Wish), Failure> {
+        let unusable = |reason: String| {
+            Failure::from(windlass_engine::Error::PlanUnusable { path: path.to_owned(), reason })
+        };
+        let text = std::fs::read(path).map_err(|cause| Error::Unreadable { path: path.to_owned(), cause })?;
+        let file: Self = serde_json::from_slice(&text).map_err(|error| unusable(error.to_string()))?;
+        if file.windlass != env!("CARGO_PKG_VERSION") {
+            return Err(unusable(format!("windlass {} made it", file.windlass)));
+        }
+        let fleet = windlass_fleet::parse(&file.fleet_file, "the plan's fleet file")
+            .map_err(|mistakes| unusable(format!("its fleet file has {} mistakes", mistakes.len())))?;
+        let session = Session::of(fleet, file.path.clone(), file.digest.clone(), context)?;
+        let wish = Wish { targets: file.targets.clone(), destroy: file.destroy };
+        Ok((file, session, wish))
+    }
+
+    fn write(path: &Path, session: &Session, wish: &Wish, plan: &Plan) -> Result<(), Failure> {
+        let file = Self {
+            windlass: env!("CARGO_PKG_VERSION").to_owned(),
+            path: session.path.clone(),
+            digest: session.digest.clone(),
+            fleet_file: windlass_fleet::print(&session.fleet),
+            targets: wish.targets.clone(),
+            destroy: wish.destroy,
+            plan: plan.clone(),
+        };
+        let failed = |cause| Error::Directory { action: "write", path: path.to_owned(), cause };
+        let mut out = BufWriter::new(File::create(path).map_err(failed)?);
+        serde_json::to_writer_pretty(&mut out, &file).map_err(|error| failed(error.into()))?;
+        Ok(out.flush().map_err(failed)?)
+    }
+}
+
+/// Runs the command.
+pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
+    let session = Session::open(&Source::find(args.wish.file.as_deref())?, context)?;
+    let state = session.look().await?;
+    let wish = args.wish.wish(false);
+    let plan = session.plan(&state, &wish).await?.plan;
+    if let Some(path) = &args.out {
+        PlanFile::write(path, &session, &wish, &plan)?;
+    }
+    if context.json() {
+        output::json(&plan)?;
+    } else {
+        show(&plan)?;
+        if let Some(path) = args.out.filter(|_| !context.quiet()) {
+            output::note(&format!("apply exactly this with `windlass apply {}`", path.display()));
+        }
+    }
+    let changes = args.detailed_exitcode && !(plan.is_empty() && plan.blocked.is_empty());
+    Ok(ExitCode::from(if changes { CHANGES } else { 0 }))
+}
+
+/// Prints a plan for a person.
+pub fn show(plan: &Plan) -> Result<(), Failure> {
+    // The stream drops the colours where there is no terminal.
+    write!(output::out(), "{}", render(plan, Style { colour: true }))?;
+    Ok(())
+}

@@ -1,0 +1,229 @@
+//! One plan or apply, from the fleet file to the report: what the commands share.
+//!
+//! lock the state → ask every server what is there → plan → (a person says yes) → apply → ask again. `up` takes the same
+//! way with the answer given, so that there is no second one.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use tokio::sync::watch;
+use windlass_engine::apply::{self, Event, Report, World};
+use windlass_engine::journal::Probe;
+use windlass_engine::plan::{self, Plan, Wish};
+use windlass_engine::store::{self, Directory, Locked};
+use windlass_engine::wanted::{self, ADMIN, main_account};
+use windlass_engine::{Address, Found, Platform, Resource, State, Trouble};
+use windlass_fleet::Fleet;
+use windlass_platforms::self_hosted::control::AgentCommand;
+use windlass_platforms::self_hosted::{Options, SelfHosted};
+
+use crate::context::Context;
+use crate::failure::{Error, Failure};
+use crate::fleet_file::Source;
+use crate::run_directory::RunDirectory;
+use crate::run_record::RunRecord;
+use crate::secrets;
+
+/// Ends the process before or after the n-th write of the journal. For tests: what a kill at that instruction does.
+const ABORT_AT: &str = "WINDLASS_ABORT_AT_JOURNAL_STEP";
+
+/// A fleet and the platforms that it lives on.
+pub struct Session {
+    /// The fleet.
+    pub fleet: Arc<Fleet>,
+    /// The fleet file, absolute; `None` for the built-in default.
+    pub path: Option<PathBuf>,
+    /// A digest of the file's content.
+    pub digest: String,
+    /// The directory of everything.
+    pub directory: RunDirectory,
+    /// This machine.
+    pub platform: SelfHosted,
+    /// Everything that the fleet wants.
+    pub wanted: Vec<Resource>,
+    /// Where the state is.
+    pub store: Directory,
+}
+
+/// What is there, what is known of it, and what to do.
+pub struct Planned {
+    /// What was found.
+    pub found: Vec<Found>,
+    /// The plan.
+    pub plan: Plan,
+}
+
+impl Session {
+    /// Opens the fleet of a file. Mistakes in it are printed.
+    pub fn open(source: &Source, context: &Context) -> Result<Self, Failure> {
+        let fleet = source.parse().map_err(|mistakes| crate::fleet_file::tell(&mistakes, context.format))?;
+        Self::of(fleet, source.absolute()?, source.digest(), context)
+    }
+
+    /// Opens a fleet that was read from `path`.
+    pub fn of(
+        fleet: Fleet,
+        path: Option<PathBuf>,
+        digest: String,
+        context: &Context,
+    ) -> Result<Self, Failure> {
+        let fleet = Arc::new(fleet);
+        let directory = RunDirectory::at(&context.directory);
+        let program = own_program()?;
+        let mut arguments = vec!["agent".into(), "--directory".into(), directory.root().into()];
+        arguments.extend((0..context.verbosity).map(|_| "-v".into()));
+        let options = Options {
+            fleet: Arc::clone(&fleet),
+            directory: directory.root().to_owned(),
+            program: program.clone(),
+            agent: AgentCommand { program, arguments },
+            secrets: secrets_of(&fleet, &directory, path.as_deref().and_then(Path::parent)),
+        };
+        let wanted = wanted::resources(&fleet);
+        let store = Directory::new(directory.root().join("state"));
+        Ok(Self { fleet, path, digest, directory, platform: SelfHosted::new(options), wanted, store })
+    }
+
+    fn platforms(&self) -> BTreeMap<String, &dyn Platform> {
+        let platform: &dyn Platform = &self.platform;
+        BTreeMap::from([(platform.name().to_owned(), platform)])
+    }
+
+    /// Locks the state; waits up to `wait` for whoever has it.
+    pub async fn lock(&self, purpose: &str, wait: Duration) -> Result<Locked, Failure> {
+        self.directory.create()?;
+        Ok(store::open(&self.store, self.fleet.name(), purpose, wait).await?)
+    }
+
+    /// The state without a lock.
+    pub async fn look(&self) -> Result<State, Failure> {
+        Ok(store::read(&self.store, self.fleet.name()).await?.0)
+    }
+
+    /// Asks what is there, and decides what to do.
+    pub async fn plan(&self, state: &State, wish: &Wish) -> Result<Planned, Failure> {
+        let platforms = self.platforms();
+        let found = windlass_engine::find(&self.wanted, state, &platforms).await?;
+        let plan = plan::make(&self.wanted, state, &found, &platforms, wish)?;
+        Ok(Planned { found, plan })
+    }
+
+    /// Does what the plan says.
+    pub async fn apply(
+        &self,
+        planned: &Planned,
+        state: &mut State,
+        options: ApplyOptions,
+        tell: &(dyn Fn(Event<'_>) + Sync),
+    ) -> Result<Report, Failure> {
+        let platforms = self.platforms();
+        let world =
+            World { wanted: &self.wanted, found: &planned.found, platforms: &platforms, store: &self.store };
+        let options = apply::Options {
+            parallelism: options.parallelism,
+            allow_data_loss: options.allow_data_loss,
+            stop: options.stop,
+            probe: probe(),
+        };
+        Ok(apply::apply(&planned.plan, state, &world, &options, tell).await?)
+    }
+
+    /// Asks the servers whether everything is as wanted; gives what is not. What could not be seen before (its servers
+    /// were down) is put right on the way.
+    pub async fn verify(
+        &self,
+        state: &mut State,
+        wish: &Wish,
+        options: ApplyOptions,
+        tell: &(dyn Fn(Event<'_>) + Sync),
+    ) -> Result<Vec<Address>, Failure> {
+        let planned = self.plan(state, wish).await?;
+        if planned.plan.is_empty() {
+            return Ok(Vec::new());
+        }
+        if planned.plan.losses().is_empty() || options.allow_data_loss {
+            self.apply(&planned, state, options, tell).await?;
+        }
+        let again = self.plan(state, wish).await?;
+        Ok(again.plan.actions.into_iter().map(|action| action.address).collect())
+    }
+
+    /// Writes down where everything is, for `status`, `events` and scripts.
+    pub fn record(&self) -> Result<RunRecord, Failure> {
+        let account = main_account(&self.fleet);
+        let creds = self.directory.root().join("creds").join(account).join(format!("{ADMIN}.creds"));
+        let record = RunRecord::of(self, &creds);
+        record.write(&self.directory)?;
+        Ok(RunRecord::read(&self.directory).unwrap_or(record))
+    }
+}
+
+/// How to apply.
+#[derive(Clone, Debug)]
+pub struct ApplyOptions {
+    /// Actions at once.
+    pub parallelism: usize,
+    /// Whether data may be lost.
+    pub allow_data_loss: bool,
+    /// Turns to true when nothing more is to be begun.
+    pub stop: watch::Receiver<bool>,
+}
+
+fn secrets_of(
+    fleet: &Arc<Fleet>,
+    directory: &RunDirectory,
+    base: Option<&Path>,
+) -> windlass_platforms::self_hosted::Secrets {
+    let (fleet, directory, base) = (Arc::clone(fleet), directory.clone(), base.map(Path::to_owned));
+    Arc::new(move |create| {
+        let Some(github) = &fleet.github else { return Ok(None) };
+        let configured = || secrets::from_sources(&github.secret, base.as_deref());
+        let settled = secrets::from_variable().and_then(|variable| {
+            if create {
+                secrets::settle(&directory, variable, configured).map(|(path, _)| {
+                    let text = std::fs::read(&path).unwrap_or_default();
+                    Some((path, text))
+                })
+            } else {
+                secrets::look(&directory, variable, configured)
+            }
+        });
+        let told = |error: Error| Trouble::new(error.code(), error.to_string(), error.help());
+        let digest = |text: Vec<u8>| hex(&Sha256::digest(text));
+        Ok(settled.map_err(told)?.map(|(path, text)| (path, digest(text))))
+    })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    data_encoding::HEXLOWER.encode(bytes)
+}
+
+fn probe() -> Option<Probe> {
+    let at: u64 = std::env::var(ABORT_AT).ok()?.parse().ok()?;
+    Some(Arc::new(move |step| {
+        if step == at {
+            std::process::abort();
+        }
+    }))
+}
+
+/// This program, for the parts that it runs itself.
+pub fn own_program() -> Result<PathBuf, Error> {
+    std::env::current_exe()
+        .map_err(|cause| Error::Environment { what: "the path of this program", cause: cause.to_string() })
+}
+
+impl From<windlass_engine::Error> for Failure {
+    fn from(error: windlass_engine::Error) -> Self {
+        let failure = Self::new(error.code().to_owned(), error.to_string(), error.help());
+        match error {
+            windlass_engine::Error::Unknown { .. } | windlass_engine::Error::PlanUnusable { .. } => {
+                failure.bad_input()
+            }
+            _ => failure,
+        }
+    }
+}
