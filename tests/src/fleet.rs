@@ -18,6 +18,8 @@ use tempfile::TempDir;
 /// How a fleet is to be.
 #[derive(Clone, Debug, Default)]
 pub struct Builder {
+    servers: u16,
+    cluster: String,
     jetstream: String,
     stream: String,
     github: String,
@@ -28,6 +30,18 @@ impl Builder {
     /// More keys of the hub's `jetstream = { … }`, such as `storage = "64MiB"`.
     pub fn jetstream(mut self, keys: &str) -> Self {
         self.jetstream = keys.to_owned();
+        self
+    }
+
+    /// How many servers the hub has, if not one.
+    pub fn servers(mut self, servers: u16) -> Self {
+        self.servers = servers;
+        self
+    }
+
+    /// More lines of `[clusters.hub]`.
+    pub fn cluster(mut self, lines: &str) -> Self {
+        self.cluster = lines.to_owned();
         self
     }
 
@@ -51,14 +65,22 @@ impl Builder {
 
     /// The fleet's file, with free ports.
     pub fn file(&self) -> String {
-        let port = tools::free_port;
+        // Further servers use the next higher ports.
+        let port = || {
+            let first = tools::free_port();
+            for _ in 1..self.servers {
+                tools::free_port();
+            }
+            first
+        };
         let (client, websocket, monitor, listen) = (port(), port(), port(), port());
+        let (servers, routes) = (self.servers.max(1), port());
         let jetstream = if self.jetstream.is_empty() { r#"storage = "1GiB""# } else { &self.jetstream };
         format!(
-            "[fleet]\nname = \"test\"\n\n[clusters.hub]\nports = {{ client = {client}, websocket = {websocket}, \
-             monitor = {monitor} }}\njetstream = {{ domain = \"hub\", {jetstream} }}\n\n\
+            "[fleet]\nname = \"test\"\n\n[clusters.hub]\nservers = {servers}\nports = {{ client = {client}, websocket = {websocket}, \
+             monitor = {monitor}, cluster = {routes} }}\n{}\njetstream = {{ domain = \"hub\", {jetstream} }}\n\n\
              [streams.GITHUB]\nsubjects = [\"github.>\"]\n{}\n\n[github]\nlisten = \"127.0.0.1:{listen}\"\n{}\n",
-            self.stream, self.github,
+            self.cluster, self.stream, self.github,
         )
     }
 
@@ -66,6 +88,14 @@ impl Builder {
     pub fn start(self) -> Fleet {
         let directory = tempfile::Builder::new().prefix("windlass-test-").tempdir().expect("a directory");
         self.start_in(directory)
+    }
+
+    /// Writes its file into a new directory, and starts nothing.
+    pub fn prepare(self) -> Fleet {
+        let directory = tempfile::Builder::new().prefix("windlass-test-").tempdir().expect("a directory");
+        let mut fleet = Fleet { directory, environment: Vec::new(), report: Value::Null };
+        fleet.configure(self);
+        fleet
     }
 
     /// Starts it in this directory.
@@ -115,6 +145,14 @@ impl Fleet {
     /// A fleet with something changed.
     pub fn with() -> Builder {
         Builder::default()
+    }
+
+    /// Replaces a part of the fleet file, for the next `up` or `apply`.
+    pub fn edit(&self, from: &str, to: &str) {
+        let path = self.path().join("windlass.toml");
+        let file = fs::read_to_string(&path).expect("the fleet file");
+        assert!(file.contains(from), "{from} is not in {file}");
+        fs::write(path, file.replacen(from, to, 1)).expect("the fleet file");
     }
 
     /// Writes another fleet file, for the next `up`.
@@ -296,7 +334,7 @@ impl Drop for Fleet {
         let left = tools::end_processes_of(self.path());
         assert!(left.is_empty() || std::thread::panicking(), "left running after down: {left:?}");
         if std::thread::panicking() {
-            for log in ["supervisor.log", "receiver.log"] {
+            for log in ["agent.log", "receiver.log"] {
                 let text = fs::read_to_string(self.state().join("log").join(log)).unwrap_or_default();
                 let tail: Vec<&str> = text.lines().rev().take(20).collect();
                 eprintln!("--- {log} (newest first)\n{}", tail.join("\n"));

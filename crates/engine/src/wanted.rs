@@ -29,8 +29,11 @@ pub fn resources(fleet: &Fleet) -> Vec<Resource> {
         );
         all.push(user(account, ADMIN, "everything").after([address]));
     }
+    // A server starts with the accounts that it is to know; those that come later are pushed to it.
+    let known: BTreeSet<Address> =
+        accounts.iter().map(|account| Address::new(Kind::Account, *account)).collect();
     for (name, cluster) in &fleet.clusters {
-        add_cluster(&mut all, name, cluster, &operator);
+        add_cluster(&mut all, name, cluster, &operator, &known);
     }
     for (name, stream) in &fleet.streams {
         let address = Address::new(Kind::Stream, name.as_str());
@@ -75,7 +78,13 @@ fn user(account: &str, name: &str, may: &str) -> Resource {
     Resource::new(address, SELF_HOSTED, json!({ "account": account, "name": name, "may": may }))
 }
 
-fn add_cluster(all: &mut Vec<Resource>, name: &str, cluster: &Cluster, operator: &Address) {
+fn add_cluster(
+    all: &mut Vec<Resource>,
+    name: &str,
+    cluster: &Cluster,
+    operator: &Address,
+    accounts: &BTreeSet<Address>,
+) {
     let address = Address::new(Kind::Cluster, name);
     let platform = cluster.platform.as_str();
     if cluster.platform != PlatformName::SelfHosted {
@@ -88,7 +97,9 @@ fn add_cluster(all: &mut Vec<Resource>, name: &str, cluster: &Cluster, operator:
         let mut body = cluster.to_json();
         body["index"] = index.into();
         body["cluster"] = name.into();
-        let mut resource = Resource::new(server.clone(), platform, body).after([operator.clone()]);
+        let mut resource = Resource::new(server.clone(), platform, body)
+            .after([operator.clone()])
+            .after(accounts.iter().cloned());
         resource.group = Some(address.to_string());
         all.push(resource);
         servers.insert(server);

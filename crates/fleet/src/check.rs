@@ -212,15 +212,18 @@ fn addresses(fleet: &Fleet, file: &File<'_, '_>, reader: &mut Reader<'_>) {
         if !file.clean(&host, reader) || !file.clean(&whole, reader) {
             continue;
         }
-        for (key, port) in
-            [("client", ports.client), ("websocket", ports.websocket), ("monitor", ports.monitor)]
-        {
+        let keys = [("client", ports.client), ("websocket", ports.websocket), ("monitor", ports.monitor)];
+        let routes = (cluster.servers > 1).then_some(("cluster", ports.cluster));
+        for (key, port) in keys.into_iter().chain(routes) {
             let path = ["clusters", name, "ports", key];
-            wanted.push((
-                SocketAddr::new(cluster.host, port),
-                format!("clusters.{name}.ports.{key}"),
-                file.span(&path),
-            ));
+            for server in 0..cluster.servers {
+                let which = if server == 0 { String::new() } else { format!(" of server {server}") };
+                wanted.push((
+                    SocketAddr::new(cluster.host, port.saturating_add(server as u16)),
+                    format!("clusters.{name}.ports.{key}{which}"),
+                    file.span(&path),
+                ));
+            }
         }
     }
     if let Some(github) = &fleet.github

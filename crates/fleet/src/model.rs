@@ -113,11 +113,11 @@ table! {
     pub struct Cluster {
         /// Where it runs.
         platform: PlatformName = PlatformName::SelfHosted;
-        /// How many servers it has. This version runs one.
-        servers: u32 = 1, in 1..=64, check one_server;
+        /// How many servers it has: 1, 3 or 5. With 3 one may fail, with 5 two, and streams with as many replicas go on.
+        servers: u32 = 1, in 1..=64, check majority;
         /// The IP address that its servers listen on. Anything but loopback is reachable from other machines.
         host: IpAddr = Ipv4Addr::LOCALHOST.into();
-        /// The ports that its servers listen on. Where one is taken, the next free one is used.
+        /// The ports that its first server listens on; each further one uses the next higher ones. Where one is taken, the next free one is used.
         ports: Ports;
         /// Its streams' storage.
         jetstream: JetStream;
@@ -132,17 +132,17 @@ table! {
     }
 }
 
-fn one_server(servers: &u32) -> Result<(), Invalid> {
-    if *servers <= 1 {
+fn majority(servers: &u32) -> Result<(), Invalid> {
+    if matches!(servers, 1 | 3 | 5) {
         return Ok(());
     }
     let problem =
-        format!("{servers} servers are not supported by this version, which runs one server a cluster");
-    Err(Invalid::new(code::NOT_YET, problem, "write 1, or leave the key out"))
+        format!("{servers} servers: decisions need a majority, and one more than an odd number adds none");
+    Err(Invalid::new(code::OUT_OF_RANGE, problem, "write 1, 3 or 5"))
 }
 
 table! {
-    /// The ports that a server listens on.
+    /// The ports that a cluster's first server listens on; each further one uses the next higher ones.
     pub struct Ports (inline) {
         /// Clients.
         client: u16 = 4222, in 1..=65535;
@@ -150,6 +150,8 @@ table! {
         websocket: u16 = 9222, in 1..=65535;
         /// Monitoring over HTTP. It asks nobody who they are.
         monitor: u16 = 8222, in 1..=65535;
+        /// The cluster's other servers, where it has more than one.
+        cluster: u16 = 6222, in 1..=65535;
     }
 }
 

@@ -123,7 +123,7 @@ fn fleet() -> impl Strategy<Value = Fleet> {
         (proptest::collection::btree_set(name(), 1..4), 10..60_000_u16).prop_flat_map(|(names, first)| {
             let one = |(index, name): (usize, Name)| {
                 let port = first + 3 * u16::try_from(index).unwrap();
-                let ports = Ports { client: port, websocket: port + 1, monitor: port + 2 };
+                let ports = Ports { client: port, websocket: port + 1, monitor: port + 2, cluster: port + 3 };
                 cluster(ports).prop_map(move |cluster| (name.clone(), cluster))
             };
             names.into_iter().enumerate().map(one).collect::<Vec<_>>()

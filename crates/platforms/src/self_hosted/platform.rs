@@ -104,11 +104,14 @@ impl SelfHosted {
     async fn client(&self, account: &str, user: &str, cluster: &str) -> Result<Option<Client>, Trouble> {
         let key = format!("{account}/{user}@{cluster}");
         let mut clients = self.clients.lock().await;
+        let creds = authority::creds_file(&self.options, account, user);
+        let Some(place) = self.reachable(cluster).filter(|_| creds.is_file()) else {
+            clients.remove(&key);
+            return Ok(None);
+        };
         if let Some(client) = clients.get(&key) {
             return Ok(Some(client.clone()));
         }
-        let creds = authority::creds_file(&self.options, account, user);
-        let Some(place) = self.reachable(cluster).filter(|_| creds.is_file()) else { return Ok(None) };
         let options = connect::Options::new(&format!("nats://{}", place.client), &creds, "windlass");
         let client = connect::connect(&options).await.map_err(from_nats)?;
         clients.insert(key, client.clone());
@@ -511,6 +514,8 @@ impl SelfHosted {
     async fn remove(&self, address: &Address, body: &Value) -> Result<(), Trouble> {
         match address.kind {
             Kind::Server => {
+                // Whoever is connected to it would only ask for it again and again.
+                self.clients.lock().await.clear();
                 let ended = self.control.unwant(&address.name).await;
                 ended.map_err(|error| trouble("end a server", &error))?;
                 // The data stays, under the name that it had: it may be all that there is of it.

@@ -212,7 +212,7 @@ fn wishes(name: &str, cluster: &Cluster) -> Vec<Wish> {
         ("client", cluster.ports.client),
         ("websocket", cluster.ports.websocket),
         ("monitor", cluster.ports.monitor),
-        ("cluster", ROUTES),
+        ("cluster", cluster.ports.cluster),
     ]);
     let mut wishes = Vec::new();
     for index in 0..cluster.servers {
@@ -223,9 +223,6 @@ fn wishes(name: &str, cluster: &Cluster) -> Vec<Wish> {
     }
     wishes
 }
-
-/// Where servers of a cluster find each other, by default.
-const ROUTES: u16 = 6222;
 
 /// Where something on this machine that listens on `host` is reached from this machine.
 pub(super) fn reachable(host: IpAddr) -> IpAddr {

@@ -1,0 +1,312 @@
+//! From the file to what runs: plan, apply, drift, a killed apply, a rolling change, destroy; with real servers.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use async_nats::jetstream;
+use serde_json::{Value, json};
+use std::fs;
+use std::process::Output;
+use std::time::{Duration, Instant};
+use windlass_tests::{Delivery, Fleet};
+
+fn json_of(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+}
+
+fn code_of(output: &Output) -> Value {
+    let line = output.stderr.split(|byte| *byte == b'\n').find(|line| line.starts_with(b"{\"error\""));
+    let line = line.unwrap_or_else(|| panic!("no error in {output:?}"));
+    serde_json::from_slice::<Value>(line).unwrap()["error"]["code"].clone()
+}
+
+fn plan(fleet: &Fleet) -> Value {
+    let output = fleet.run(&["plan", "--format", "json"]);
+    assert!(output.status.success(), "{output:?}");
+    json_of(&output)
+}
+
+fn apply(fleet: &Fleet, more: &[&str]) -> Output {
+    fleet.run(&[&["apply", "--yes", "--format", "json"], more].concat())
+}
+
+fn destroy(fleet: &Fleet) -> Output {
+    fleet.run(&["destroy", "--yes", "--allow-data-loss", "--format", "json"])
+}
+
+/// What is to be done, by address.
+fn actions(plan: &Value) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    plan["actions"].as_array().unwrap().iter().map(|one| (text(&one["address"]), text(&one["do"]))).collect()
+}
+
+fn reason<'a>(plan: &'a Value, address: &str) -> &'a str {
+    let actions = plan["actions"].as_array().unwrap();
+    let action = actions.iter().find(|action| action["address"] == address);
+    action.unwrap_or_else(|| panic!("{address} is not in {plan}"))["reason"].as_str().unwrap()
+}
+
+#[tokio::test]
+async fn what_is_applied_is_what_the_servers_say() {
+    let fleet = Fleet::with().prepare();
+    let exit = |more: &[&str]| fleet.run(&[&["plan", "--detailed-exitcode"], more].concat()).status.code();
+    assert_eq!(exit(&[]), Some(2), "everything is to be made");
+    assert!(!fleet.state().exists(), "a plan writes nothing");
+    let output = apply(&fleet, &[]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(json_of(&output)["report"]["done"].as_array().unwrap().len(), 9);
+    assert_eq!(exit(&[]), Some(0));
+
+    fleet.edit("[streams.GITHUB]", "[streams.GITHUB]\nmax_age = \"20d\"\ndescription = \"nothing\"");
+    assert_eq!(exit(&[]), Some(3), "a file with a mistake");
+    fleet.edit("description = \"nothing\"\n", "");
+    let wanted = plan(&fleet);
+    assert_eq!(
+        actions(&wanted),
+        [
+            ("stream.GITHUB".to_owned(), "update".to_owned()),
+            ("objects.GITHUB_PAYLOADS".to_owned(), "update".to_owned()),
+        ]
+        .into_iter()
+        .collect::<Vec<_>>()
+        .tap_sorted(&wanted)
+    );
+    let output = apply(&fleet, &["--target", "stream.GITHUB"]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(actions(&plan(&fleet)), [("objects.GITHUB_PAYLOADS".to_owned(), "update".to_owned())]);
+
+    let output = destroy(&fleet);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(fleet.run(&["status"]).status.code(), Some(1), "nothing runs");
+    assert_eq!(exit(&[]), Some(2), "everything would be new");
+}
+
+/// Orders expected actions as the plan has them: what needs nothing of each other may come in any order.
+trait TapSorted {
+    fn tap_sorted(self, plan: &Value) -> Self;
+}
+
+impl TapSorted for Vec<(String, String)> {
+    fn tap_sorted(mut self, plan: &Value) -> Self {
+        let places: Vec<String> = actions(plan).into_iter().map(|(address, _)| address).collect();
+        self.sort_by_key(|(address, _)| places.iter().position(|place| place == address));
+        self
+    }
+}
+
+#[tokio::test]
+async fn what_others_change_is_found_explained_and_put_right() {
+    let mut fleet = Fleet::start();
+    assert_eq!(fleet.github().deliver(&Delivery::push("acme", "api", 0)).await.status, 200);
+    assert!(actions(&plan(&fleet)).is_empty());
+
+    // With another client: a limit is changed, a bucket is deleted. By hand: credentials, and a server's file.
+    let context = jetstream::new(fleet.nats().await);
+    let mut config = fleet.stream().await.get_info().await.unwrap().config;
+    config.max_age = Duration::from_secs(3600 * 24 * 10);
+    config.duplicate_window = Duration::from_secs(60);
+    context.update_stream(&config).await.unwrap();
+    context.delete_stream("OBJ_GITHUB_PAYLOADS").await.unwrap();
+    fs::remove_file(fleet.state().join("creds/GITHUB/receiver.creds")).unwrap();
+    let server = fleet.state().join("nats/hub/nats-server.conf");
+    let text = fs::read_to_string(&server).unwrap();
+    fs::write(&server, text.replace("max_payload: 1048576", "max_payload: 4096")).unwrap();
+
+    let drift = plan(&fleet);
+    assert!(reason(&drift, "stream.GITHUB").contains("drift"), "{drift}");
+    assert!(reason(&drift, "objects.GITHUB_PAYLOADS").contains("somebody deleted it"), "{drift}");
+    assert!(reason(&drift, "user.GITHUB/receiver").contains("somebody deleted it"), "{drift}");
+    assert!(reason(&drift, "server.hub-0").contains("drift"), "{drift}");
+    assert_eq!(actions(&drift).len(), 4, "{drift}");
+    let fields = drift.to_string();
+    for shown in ["duplicate_window", "\"1m\"", "\"3d\"", "4096", "1048576"] {
+        assert!(fields.contains(shown), "{shown} is not in {fields}");
+    }
+
+    let output = apply(&fleet, &[]);
+    assert!(output.status.success(), "{output:?}");
+    assert!(actions(&plan(&fleet)).is_empty());
+    fleet.report = fleet.status();
+    assert_eq!(fleet.count().await, 1, "what was stored is still there");
+    assert_eq!(fleet.github().deliver(&Delivery::push("acme", "api", 1)).await.status, 200);
+}
+
+#[tokio::test]
+async fn what_would_lose_messages_needs_permission() {
+    let fleet = Fleet::start();
+    for number in 0..3 {
+        assert_eq!(fleet.github().deliver(&Delivery::push("acme", "api", number)).await.status, 200);
+    }
+    let file = fs::read_to_string(fleet.path().join("windlass.toml")).unwrap();
+    let end = file.find("[streams.GITHUB]").unwrap();
+    fs::write(fleet.path().join("windlass.toml"), &file[..end]).unwrap();
+    let refused = apply(&fleet, &[]);
+    assert_eq!((refused.status.code(), code_of(&refused)), (Some(1), json!("WL0506")), "{refused:?}");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("stream.GITHUB (3 messages"), "{refused:?}");
+    assert_eq!(fleet.count().await, 3);
+    let output = apply(&fleet, &["--allow-data-loss"]);
+    assert!(output.status.success(), "{output:?}");
+    assert!(jetstream::new(fleet.nats().await).get_stream("GITHUB").await.is_err());
+    assert!(actions(&plan(&fleet)).is_empty());
+}
+
+#[tokio::test]
+async fn a_plan_is_applied_as_it_was_looked_at_or_not_at_all() {
+    let fleet = Fleet::start();
+    fleet.edit("[streams.GITHUB]", "[streams.GITHUB]\nmax_age = \"20d\"");
+    assert!(fleet.run(&["plan", "--out", "plan.json"]).status.success());
+    let mut config = fleet.stream().await.get_info().await.unwrap().config;
+    config.max_messages = 1000;
+    let context = jetstream::new(fleet.nats().await);
+    context.update_stream(&config).await.unwrap();
+    let refused = fleet.run(&["apply", "plan.json", "--format", "json"]);
+    assert_eq!((refused.status.code(), code_of(&refused)), (Some(1), json!("WL0504")), "{refused:?}");
+    config.max_messages = -1;
+    context.update_stream(&config).await.unwrap();
+    // The file on disk may change meanwhile: the plan has its own.
+    fleet.edit("max_age = \"20d\"", "max_age = \"10d\"");
+    let output = fleet.run(&["apply", "plan.json", "--format", "json"]);
+    assert!(output.status.success(), "{output:?}");
+    let config = fleet.stream().await.get_info().await.unwrap().config;
+    assert_eq!(config.max_age, Duration::from_secs(20 * 24 * 60 * 60));
+
+    let nobody = fleet.run(&["apply"]);
+    assert_eq!(nobody.status.code(), Some(3), "there is something to do, and nobody to ask: {nobody:?}");
+    let bad = fleet.run(&["apply", "windlass.toml", "--format", "json"]);
+    assert_eq!((bad.status.code(), code_of(&bad)), (Some(3), json!("WL0505")));
+}
+
+/// Runs a command that is killed at one write of the journal; false when it came to its end before.
+fn killed_at(fleet: &Fleet, arguments: &[&str], step: u32) -> bool {
+    let mut command = fleet.command(arguments);
+    let output = command.env("WINDLASS_ABORT_AT_JOURNAL_STEP", step.to_string()).output().unwrap();
+    match output.status.code() {
+        None => true,
+        Some(0) => false,
+        Some(_) => panic!("step {step}: {output:?}"),
+    }
+}
+
+/// The state's resources, without what tells one history from another.
+fn resources(fleet: &Fleet) -> Value {
+    let state: Value =
+        serde_json::from_slice(&fs::read(fleet.state().join("state/state.json")).unwrap()).unwrap();
+    state["resources"].clone()
+}
+
+#[tokio::test]
+async fn an_apply_that_is_killed_at_any_step_is_continued() {
+    let mut kills = 0;
+    let mut expected = None;
+    for step in 1.. {
+        let fleet = Fleet::with().prepare();
+        let killed = killed_at(&fleet, &["apply", "--yes"], step);
+        kills += u32::from(killed);
+        let output = apply(&fleet, &[]);
+        assert!(output.status.success(), "killed at {step}: {output:?}");
+        assert!(actions(&plan(&fleet)).is_empty(), "killed at {step}");
+        assert_eq!(fleet.run(&["status"]).status.code(), Some(0), "killed at {step}");
+        let addresses: Vec<String> = resources(&fleet).as_object().unwrap().keys().cloned().collect();
+        assert_eq!(expected.get_or_insert_with(|| addresses.clone()), &addresses, "killed at {step}");
+        assert!(!resources(&fleet).to_string().contains("uncertain"), "killed at {step}");
+        if !killed {
+            break;
+        }
+    }
+    assert!(kills >= 30, "{kills}");
+}
+
+#[tokio::test]
+async fn a_destroy_that_is_killed_at_any_step_is_continued() {
+    let mut kills = 0;
+    for step in 1.. {
+        let fleet = Fleet::with().prepare();
+        assert!(apply(&fleet, &[]).status.success());
+        let killed = killed_at(&fleet, &["destroy", "--yes", "--allow-data-loss"], step);
+        kills += u32::from(killed);
+        let output = destroy(&fleet);
+        assert!(output.status.success(), "killed at {step}: {output:?}");
+        assert_eq!(resources(&fleet), json!({}), "killed at {step}");
+        assert_eq!(fleet.run(&["status"]).status.code(), Some(1), "killed at {step}: nothing runs");
+        if !killed {
+            break;
+        }
+    }
+    assert!(kills >= 30, "{kills}");
+}
+
+#[tokio::test]
+async fn of_two_applies_one_waits_or_says_who_has_the_lock() {
+    let fleet = Fleet::with().prepare();
+    let outputs: Vec<Output> = std::thread::scope(|scope| {
+        let run = || scope.spawn(|| apply(&fleet, &["--lock-timeout", "60"]));
+        [run(), run()].map(|thread| thread.join().unwrap()).into()
+    });
+    let done = |output: &Output| json_of(output)["report"]["done"].as_array().unwrap().len();
+    assert!(outputs.iter().all(|output| output.status.success()), "{outputs:?}");
+    let mut counts: Vec<usize> = outputs.iter().map(done).collect();
+    counts.sort_unstable();
+    assert_eq!(counts, [0, 9], "one made it, the other found it made");
+
+    let file = fs::File::options().write(true).open(fleet.state().join("state/lock")).unwrap();
+    file.lock().unwrap();
+    let refused = apply(&fleet, &[]);
+    assert_eq!((refused.status.code(), code_of(&refused)), (Some(1), json!("WL0501")), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_cluster_of_three_is_changed_under_load_without_losing_a_message() {
+    let fleet = Fleet::with().servers(3).stream("replicas = 3").start();
+    let servers: Vec<u64> =
+        (0..3).map(|index| fleet.report["pids"][format!("nats-hub-{index}")].as_u64().unwrap()).collect();
+    let client = fleet.nats().await;
+    let (stop, stopping) = tokio::sync::watch::channel(false);
+    let load = tokio::spawn(async move {
+        let context = jetstream::new(client);
+        let (mut acknowledged, mut longest) = (0_u64, Duration::ZERO);
+        while !*stopping.borrow() {
+            let began = Instant::now();
+            loop {
+                let headers: async_nats::HeaderMap = [("Nats-Msg-Id", format!("m{acknowledged}"))]
+                    .into_iter()
+                    .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+                    .collect();
+                let sent = context.publish_with_headers("github.a.b.push.-", headers, "x".into()).await;
+                let acked = match sent {
+                    Ok(ack) => tokio::time::timeout(Duration::from_secs(2), ack).await,
+                    Err(_) => continue,
+                };
+                if matches!(acked, Ok(Ok(_))) {
+                    break;
+                }
+            }
+            acknowledged += 1;
+            longest = longest.max(began.elapsed());
+        }
+        (acknowledged, longest)
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    fleet.edit("servers = 3", "servers = 3\nmax_payload = \"2MiB\"");
+    let wanted = plan(&fleet);
+    assert_eq!(actions(&wanted).iter().filter(|(_, what)| what == "restart").count(), 3, "{wanted}");
+    assert!(wanted["actions"].as_array().unwrap().iter().all(|action| action["risk"] == "interrupts"));
+    let path = fleet.path().to_owned();
+    let output = tokio::task::spawn_blocking(move || {
+        Fleet::command_in(&path, &["apply", "--yes", "--format", "json"]).output().unwrap()
+    })
+    .await
+    .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    stop.send_replace(true);
+    let (acknowledged, longest) = load.await.unwrap();
+    let status = json_of(&fleet.run(&["status", "--format", "json"]));
+    for (index, before) in servers.iter().enumerate() {
+        let now = status["pids"][format!("nats-hub-{index}")].as_u64().unwrap();
+        assert_ne!(now, *before, "server {index} runs with what it had");
+    }
+    let info = fleet.stream().await.get_info().await.unwrap();
+    assert_eq!(info.state.messages, acknowledged, "each acknowledged message, once");
+    assert_eq!(info.cluster.unwrap().replicas.len(), 2);
+    assert!(acknowledged > 50, "{acknowledged}");
+    assert!(longest < Duration::from_secs(30), "a client waited {longest:?}");
+    assert!(actions(&plan(&fleet)).is_empty());
+}
