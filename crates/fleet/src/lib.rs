@@ -45,7 +45,7 @@ use reader::Reader;
 use value::Value as _;
 
 /// A fleet file larger than this is refused unread: it is somebody's data under the wrong name.
-const LARGEST: usize = 256 * 1024;
+const LARGEST: usize = 16 * 1024 * 1024;
 
 /// Reads a fleet file. `file_name` is only for the messages.
 ///
@@ -53,7 +53,7 @@ const LARGEST: usize = 256 * 1024;
 /// Every mistake in the file, sorted by position.
 pub fn parse(source: &str, file_name: &str) -> Result<Fleet, Mistakes> {
     if source.len() > LARGEST {
-        let remedy = "check that this is the fleet file: one is a few KiB as a rule".to_owned();
+        let remedy = "check that this is the fleet file: one is a few KiB as a rule, and 1 MiB for ten thousand streams".to_owned();
         let problem = format!("the file has {} bytes; the most is {LARGEST}", source.len());
         return Err(Mistakes::single(file_name, code::TOO_LARGE, problem, remedy));
     }
