@@ -17,6 +17,7 @@ mod machine;
 mod nats_server;
 mod payload;
 mod peers;
+mod plan;
 mod process;
 mod raw;
 mod report;
@@ -45,6 +46,8 @@ enum Command {
     Ingest(ingest::Options),
     /// Three ways to recognize a delivery that arrives again: rate, memory, disk, recovery
     Dedup(dedup::Options),
+    /// A plan without changes against Terraform's, and making streams against a plain loop
+    Plan(plan::Options),
 }
 
 /// How the result is written.
@@ -69,6 +72,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
         match &arguments.command {
             Command::Ingest(options) => ingest::run(options).await,
             Command::Dedup(options) => dedup::run(options).await,
+            Command::Plan(options) => plan::run(options).await,
         }
     };
     tokio::select! {
