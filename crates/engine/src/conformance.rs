@@ -79,7 +79,11 @@ fn in_order(resources: &[Resource]) -> Result<Vec<Resource>, String> {
 }
 
 async fn find(platform: &dyn Platform, wanted: &[Resource]) -> Result<Vec<Found>, String> {
-    platform.find(Scope { wanted, recorded: &[], memory: &[] }).await.map_err(|trouble| trouble.to_string())
+    let wanted: Vec<&Resource> = wanted.iter().collect();
+    platform
+        .find(Scope { wanted: &wanted, recorded: &[], memory: &[] })
+        .await
+        .map_err(|trouble| trouble.to_string())
 }
 
 async fn make(platform: &dyn Platform, wanted: &[Resource]) -> Result<(), String> {

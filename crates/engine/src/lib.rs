@@ -37,14 +37,14 @@ pub async fn find(
 ) -> Result<Vec<Found>, Error> {
     let mut all = Vec::new();
     for (name, platform) in platforms {
-        let here: Vec<Resource> = wanted.iter().filter(|one| one.platform == *name).cloned().collect();
+        let here: Vec<&Resource> = wanted.iter().filter(|one| one.platform == *name).collect();
         let names: std::collections::BTreeSet<&Address> = here.iter().map(|one| &one.address).collect();
         let (memory, recorded): (Vec<_>, Vec<_>) = state
             .resources
             .iter()
             .filter(|(_, recorded)| recorded.platform == *name)
-            .map(|(address, recorded)| (address.clone(), recorded.body.clone()))
-            .partition(|(address, _)| names.contains(address));
+            .map(|(address, recorded)| (address, &recorded.body))
+            .partition(|(address, _)| names.contains(*address));
         let scope = Scope { wanted: &here, recorded: &recorded, memory: &memory };
         let found = platform.find(scope).await;
         all.extend(found.map_err(|trouble| Error::Find { platform: name.clone(), trouble })?);

@@ -132,18 +132,18 @@ pub enum Step<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Scope<'a> {
     /// Everything that is wanted on this platform.
-    pub wanted: &'a [Resource],
+    pub wanted: &'a [&'a Resource],
     /// What the state says is there besides: addresses and their recorded bodies.
-    pub recorded: &'a [(Address, Value)],
+    pub recorded: &'a [(&'a Address, &'a Value)],
     /// What the state says of everything, also of what is wanted: for what cannot be seen right now.
-    pub memory: &'a [(Address, Value)],
+    pub memory: &'a [(&'a Address, &'a Value)],
 }
 
-impl Scope<'_> {
+impl<'a> Scope<'a> {
     /// The recorded bodies by address.
     #[must_use]
-    pub fn known(&self) -> BTreeMap<&Address, &Value> {
-        self.memory.iter().chain(self.recorded).map(|(address, body)| (address, body)).collect()
+    pub fn known(&self) -> BTreeMap<&'a Address, &'a Value> {
+        self.memory.iter().chain(self.recorded).copied().collect()
     }
 }
 

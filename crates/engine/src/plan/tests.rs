@@ -51,7 +51,7 @@ impl Platform for Memory {
             .wanted
             .iter()
             .map(|one| &one.address)
-            .chain(scope.recorded.iter().map(|(address, _)| address))
+            .chain(scope.recorded.iter().map(|(address, _)| *address))
             .collect();
         let things = self.things.lock();
         let found =

@@ -91,9 +91,7 @@ impl SelfHosted {
     fn cluster_of(&self, address: &Address) -> Option<String> {
         let fleet = &self.options.fleet;
         let stream = match address.kind {
-            Kind::Stream => {
-                fleet.streams.iter().find(|(name, _)| name.as_str() == address.name).map(|(_, one)| one)
-            }
+            Kind::Stream => fleet.streams.get(address.name.as_str()),
             _ => fleet.github_stream().map(|(_, stream)| stream),
         };
         let cluster = stream.and_then(|stream| fleet.cluster_of(stream));
@@ -140,12 +138,10 @@ impl SelfHosted {
 
     async fn look(&self, scope: Scope<'_>) -> Result<Vec<Found>, Trouble> {
         let mut found = Vec::new();
-        let recorded: BTreeMap<&Address, &Value> =
-            scope.recorded.iter().map(|(address, body)| (address, body)).collect();
         let mut streams: Vec<(Address, Option<String>)> = Vec::new();
         let account_of = |body: &Value| body["account"].as_str().map(str::to_owned);
         let all = scope.wanted.iter().map(|one| (&one.address, &one.body));
-        for (address, body) in all.chain(recorded.iter().map(|(address, body)| (*address, *body))) {
+        for (address, body) in all.chain(scope.recorded.iter().copied()) {
             let one = match address.kind {
                 Kind::Operator => {
                     authority::operator_exists(&self.options).then(|| (json!({ "name": address.name }), None))
@@ -270,11 +266,11 @@ impl SelfHosted {
                 };
                 listed.insert(key.clone(), list);
             }
-            match listed.get(&key).and_then(Option::as_ref) {
+            match listed.get_mut(&key).and_then(Option::as_mut) {
                 Some(streams) => {
-                    if let Some(body) = streams.get(&stored::stream_name(&address)) {
-                        let data = stored::data(body);
-                        found.push(Found { address, body: body.clone(), data, trouble: None });
+                    if let Some(body) = streams.remove(&stored::stream_name(&address)) {
+                        let data = stored::data(&body);
+                        found.push(Found { address, body, data, trouble: None });
                     }
                 }
                 // It cannot be seen: what was recorded stands in for it.

@@ -22,7 +22,7 @@ const PAYLOAD_GRACE: Duration = Duration::from_secs(3 * 24 * 60 * 60);
 pub(super) fn spec(fleet: &Fleet, address: &Address) -> Option<Spec> {
     match address.kind {
         Kind::Stream => {
-            let (name, stream) = fleet.streams.iter().find(|(name, _)| name.as_str() == address.name)?;
+            let (name, stream) = fleet.streams.get_key_value(address.name.as_str())?;
             Some(stream_spec(name.as_str(), stream).into())
         }
         Kind::Objects if address.name == PAYLOADS => {
@@ -119,11 +119,20 @@ pub(super) async fn list(client: &Client) -> Result<BTreeMap<String, Value>, Tro
         let mut answer = answer?;
         for stream in answer["streams"].as_array_mut().into_iter().flatten() {
             if let Some(name) = stream["config"]["name"].as_str() {
-                all.insert(name.to_owned(), stream.take());
+                all.insert(name.to_owned(), needed(stream));
             }
         }
     }
     Ok(all)
+}
+
+/// What of a stream's description is looked at: of thousands of streams the rest would be most of it.
+fn needed(stream: &mut Value) -> Value {
+    let state = &mut stream["state"];
+    let state = json!({
+        "messages": state["messages"].take(), "bytes": state["bytes"].take(), "first_ts": state["first_ts"].take(),
+    });
+    json!({ "config": stream["config"].take(), "state": state, "ts": stream["ts"].take() })
 }
 
 pub(super) fn data(found: &Value) -> Data {
