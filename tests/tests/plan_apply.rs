@@ -308,5 +308,8 @@ async fn a_cluster_of_three_is_changed_under_load_without_losing_a_message() {
     assert_eq!(info.cluster.unwrap().replicas.len(), 2);
     assert!(acknowledged > 50, "{acknowledged}");
     assert!(longest < Duration::from_secs(30), "a client waited {longest:?}");
+    let delivery = Delivery::push("acme", "api", 1);
+    assert_eq!(fleet.github().deliver(&delivery).await.status, 200, "the receiver has found its way");
+    assert!(fleet.run(&["events", "show", &delivery.id]).status.success());
     assert!(actions(&plan(&fleet)).is_empty());
 }

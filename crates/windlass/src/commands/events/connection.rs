@@ -58,7 +58,10 @@ impl ConnectionArgs {
 
 fn running_nats(context: &Context) -> Result<RunRecord, Error> {
     RunRecord::read(&RunDirectory::at(&context.directory))
-        .filter(|run| run.processes.get(NATS).is_some_and(crate::process::Identity::is_alive))
+        .filter(|run| {
+            // `nats`, or `nats-hub-0` and so on where there are several.
+            run.processes.iter().any(|(part, process)| part.starts_with(NATS) && process.is_alive())
+        })
         .ok_or_else(|| Error::NotRunning { directory: context.directory.clone() })
 }
 
