@@ -302,6 +302,10 @@ impl<'a> Run<'a> {
             let missing = |what: &str| Trouble::new("WL0508", format!("{}: {what}", action.address), "");
             let platform = platform.ok_or_else(|| missing("its platform is not known here"))?;
             if action.what == Do::Delete {
+                // What was not found is not looked for once more with a deletion in hand: it only leaves the state.
+                if found.is_none() {
+                    return Ok(());
+                }
                 return platform.apply(Step::Delete { address: &action.address, body: &recorded }).await;
             }
             let wanted = wanted.ok_or_else(|| missing("it is not wanted"))?;

@@ -21,6 +21,8 @@ pub struct Found {
     pub data: Data,
     /// What is wrong with it right now, if something is: it is down, it lags.
     pub trouble: Option<String>,
+    /// It cannot be seen right now, and the state's record stands in for it. Nobody knows what it holds.
+    pub unseen: bool,
 }
 
 /// How much data a resource holds.

@@ -14,7 +14,6 @@ use crate::state::State;
 use crate::{Address, Resource};
 pub use render::{Style, render};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -87,6 +86,15 @@ pub struct Blocked {
     pub reason: String,
 }
 
+/// Something that is to be deleted and cannot be seen, so that nobody can say what would be lost: a later plan decides.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deferred {
+    /// What.
+    pub address: Address,
+    /// Why not now.
+    pub reason: String,
+}
+
 /// All there is to do, in an order in which it can be done.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
@@ -100,6 +108,9 @@ pub struct Plan {
     /// What is wanted and cannot be made.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub blocked: Vec<Blocked>,
+    /// What is to be deleted as soon as it can be seen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deferred: Vec<Deferred>,
     /// How many resources are as wanted.
     pub unchanged: usize,
     /// A digest of everything that the plan was made from.
@@ -129,10 +140,16 @@ pub struct Counts {
 }
 
 impl Plan {
-    /// Whether there is nothing to do.
+    /// Whether there is nothing to do now.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.actions.is_empty()
+    }
+
+    /// Whether everything is as wanted: nothing to do, now or later, and nothing that cannot be done.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.actions.is_empty() && self.blocked.is_empty() && self.deferred.is_empty()
     }
 
     /// How many actions of each sort there are.
@@ -214,42 +231,79 @@ pub fn make(
             Err(reason) => plan.blocked.push(block(reason)),
         }
     }
+    block_dependents(&mut plan, &mut actions, &all);
     for (address, recorded) in &state.resources {
         let gone = wish.destroy || !all.contains_key(address);
         if !gone || !is_selected(address) {
             continue;
         }
         let there = found.get(address).copied();
-        // What is recorded and no longer there only has to leave the record, which an action does without a step.
-        let nothing =
-            Found { address: address.clone(), body: Value::Null, data: Data::default(), trouble: None };
-        let risk = platforms
-            .get(&recorded.platform)
-            .map_or(Risk::None, |platform| platform.deletion(address, there.unwrap_or(&nothing)));
-        let reason = match (wish.destroy, there) {
-            (_, None) => "it is gone already, and leaves the state",
-            (true, _) => "everything is to be destroyed",
-            (false, _) => "the fleet file no longer has it",
-        };
-        let data = there.map(|found| found.data).filter(|data| data.messages > 0);
-        actions.insert(
-            address.clone(),
-            Action {
-                address: address.clone(),
-                what: Do::Delete,
-                reason: reason.to_owned(),
-                risk,
-                fields: Vec::new(),
-                loses: data.filter(|_| risk >= Risk::LosesData),
-                after: BTreeSet::new(),
-                group: None,
-                platform: recorded.platform.clone(),
-            },
-        );
+        let unseen = there.filter(|there| there.unseen && address.kind.holds_data());
+        if let Some(there) = unseen.filter(|_| !wish.destroy) {
+            let reason = there.trouble.clone().unwrap_or_else(|| "it cannot be seen".to_owned());
+            plan.deferred.push(Deferred { address: address.clone(), reason });
+            continue;
+        }
+        let action = deletion(address, &recorded.platform, there, platforms, wish.destroy);
+        actions.insert(address.clone(), action);
     }
     sort(&mut plan, actions, &all, state)?;
     plan.world = world(&plan, wanted, &found);
     Ok(plan)
+}
+
+/// What depends on something that cannot be made cannot be made either.
+fn block_dependents(
+    plan: &mut Plan,
+    actions: &mut BTreeMap<Address, Action>,
+    wanted: &BTreeMap<&Address, &Resource>,
+) {
+    let mut next: Vec<Address> = plan.blocked.iter().map(|blocked| blocked.address.clone()).collect();
+    while let Some(cause) = next.pop() {
+        let needs =
+            |address: &Address| wanted.get(address).is_some_and(|one| one.depends_on.contains(&cause));
+        let dependents: Vec<Address> = actions.keys().filter(|address| needs(address)).cloned().collect();
+        for address in dependents {
+            let Some(action) = actions.remove(&address) else { continue };
+            let reason = format!("it needs {cause}");
+            plan.blocked.push(Blocked { address: address.clone(), platform: action.platform, reason });
+            next.push(address);
+        }
+    }
+}
+
+fn deletion(
+    address: &Address,
+    platform: &str,
+    there: Option<&Found>,
+    platforms: &BTreeMap<String, &dyn Platform>,
+    destroy: bool,
+) -> Action {
+    let unseen = there.is_some_and(|there| there.unseen);
+    let risk = match there {
+        // Nobody can say what it holds.
+        Some(_) if unseen && address.kind.holds_data() => Risk::LosesData,
+        Some(there) => {
+            platforms.get(platform).map_or(Risk::None, |platform| platform.deletion(address, there))
+        }
+        None => Risk::None,
+    };
+    let reason = match (destroy, there) {
+        (_, None) => "it is gone already, and leaves the state",
+        (true, _) => "everything is to be destroyed",
+        (false, _) => "the fleet file no longer has it",
+    };
+    Action {
+        address: address.clone(),
+        what: Do::Delete,
+        reason: reason.to_owned(),
+        risk,
+        fields: Vec::new(),
+        loses: there.filter(|_| risk >= Risk::LosesData && !unseen).map(|there| there.data),
+        after: BTreeSet::new(),
+        group: None,
+        platform: platform.to_owned(),
+    }
 }
 
 /// The addresses that the targets mean, with what they need (or, to destroy, with what needs them).
@@ -378,8 +432,9 @@ fn world(plan: &Plan, wanted: &[Resource], found: &BTreeMap<&Address, &Found>) -
             feed(&found.body.to_string());
         }
     }
-    for blocked in &plan.blocked {
-        feed(&blocked.address.to_string());
+    let others = plan.blocked.iter().map(|blocked| &blocked.address);
+    for address in others.chain(plan.deferred.iter().map(|deferred| &deferred.address)) {
+        feed(&address.to_string());
     }
     for resource in wanted {
         feed(&resource.address.to_string());

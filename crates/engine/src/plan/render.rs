@@ -43,7 +43,7 @@ impl Style {
 #[must_use]
 pub fn render(plan: &Plan, style: Style) -> String {
     let mut out = String::new();
-    if plan.is_empty() && plan.blocked.is_empty() {
+    if plan.is_settled() {
         let _ = writeln!(
             out,
             "{} Fleet {} is what the file says: {} as wanted.",
@@ -67,6 +67,10 @@ pub fn render(plan: &Plan, style: Style) -> String {
             blocked.address.to_string(),
             blocked.reason
         );
+    }
+    for deferred in &plan.deferred {
+        let address = deferred.address.to_string();
+        let _ = writeln!(out, "  · {address:width$}  is to be deleted, but not now: {}", deferred.reason);
     }
     let _ = writeln!(out, "\n{}", summary(plan, style));
     let losses = plan.losses();
@@ -139,6 +143,9 @@ fn summary(plan: &Plan, style: Style) -> String {
     }
     if !plan.blocked.is_empty() {
         parts.push(format!("{} {} cannot be made", style.paint("31", "✗"), plan.blocked.len()));
+    }
+    if !plan.deferred.is_empty() {
+        parts.push(format!("· {} later", plan.deferred.len()));
     }
     parts.push(format!("{} as wanted", plan.unchanged));
     parts.join("   ")

@@ -10,7 +10,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -21,6 +21,8 @@ struct Memory {
     things: Mutex<BTreeMap<Address, Value>>,
     fails: Mutex<BTreeSet<Address>>,
     order: Mutex<Vec<String>>,
+    /// While it is true nothing can be seen.
+    down: AtomicBool,
     /// Once it is true nothing changes any more, as when the process is dead.
     dead: Arc<AtomicBool>,
 }
@@ -59,7 +61,8 @@ impl Platform for Memory {
                 address: address.clone(),
                 body: body.clone(),
                 data: Data { messages: body["messages"].as_u64().unwrap_or(0), bytes: 10 },
-                trouble: None,
+                trouble: self.down.load(Ordering::Relaxed).then(|| "it is down".to_owned()),
+                unseen: self.down.load(Ordering::Relaxed),
             });
         futures::future::ready(Ok(found.collect())).boxed()
     }
@@ -285,6 +288,49 @@ async fn what_cannot_be_made_is_said_and_the_rest_planned() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_seen_is_not_deleted_on_a_guess() {
+    let bench = Bench::new();
+    bench.apply(&[stream("A", 1), stream("OLD", 1)]).await.unwrap();
+    bench.platform.down.store(true, Ordering::Relaxed);
+    let (plan, report) = bench.apply(&[stream("A", 1)]).await.unwrap();
+    assert_eq!((plan.actions.len(), plan.deferred.len(), report.done.len()), (0, 1, 0));
+    assert!(
+        render(&plan, Style::default()).contains("· stream.OLD  is to be deleted, but not now: it is down")
+    );
+    assert_eq!(bench.platform.things.lock().len(), 2);
+
+    // To destroy it all the same takes the permission, whatever it holds.
+    let destroy = Wish { destroy: true, ..Wish::default() };
+    let error = bench.apply_with(&[], &destroy, false, None).await.unwrap_err();
+    assert_eq!(error.code(), "WL0506");
+
+    bench.platform.down.store(false, Ordering::Relaxed);
+    let (plan, _) = bench.apply(&[stream("A", 1)]).await.unwrap();
+    assert_eq!((plan.counts().delete, bench.platform.things.lock().len()), (1, 1));
+}
+
+#[tokio::test]
+async fn what_is_gone_only_leaves_the_state() {
+    let bench = Bench::new();
+    bench.apply(&[stream("A", 1), stream("OLD", 1)]).await.unwrap();
+    bench.platform.things.lock().remove(&Address::new(Kind::Stream, "OLD"));
+    bench.platform.order.lock().clear();
+    let (plan, _) = bench.apply(&[stream("A", 1)]).await.unwrap();
+    assert_eq!(plan.actions[0].reason, "it is gone already, and leaves the state");
+    assert!(bench.platform.order.lock().is_empty(), "nothing was deleted");
+    assert_eq!(bench.state().resources.len(), 1);
+}
+
+#[tokio::test]
+async fn what_needs_something_that_cannot_be_made_is_not_begun() {
+    let bench = Bench::new();
+    let impossible = Resource::new(Address::new(Kind::Stream, "X"), "memory", json!({ "impossible": true }));
+    let plan = bench.plan(&[impossible, consumer("C", "X"), stream("A", 1)], &Wish::default()).await.unwrap();
+    assert_eq!((plan.actions.len(), plan.blocked.len()), (1, 2));
+    assert_eq!(plan.blocked[1].reason, "it needs stream.X");
+}
+
+#[tokio::test]
 async fn a_moved_world_has_another_digest() {
     let bench = Bench::new();
     let wanted = [stream("A", 1), stream("B", 1)];
@@ -428,6 +474,7 @@ fn a_plan_reads_like_this() {
         body: json!({ "value": 1 }),
         data: Data { messages, bytes: 3 << 20 },
         trouble: None,
+        unseen: false,
     };
     let wanted = [stream("A", 1), stream("B", 2)];
     let found = [there("B", 5), there("OLD", 1_234_567)];

@@ -139,7 +139,28 @@ async fn apply(context: &Context, wanted: &Wanted, verb: &str, config: &Value) -
     }
 }
 
+/// What a server answers about an account that it has just been told of: in a cluster the token reaches one server
+/// after the other, and the one that answers may not be the one that was asked.
+const NOT_YET: [u64; 2] = [10_039, 10_008];
+/// How long that may last: far longer than it takes, and short enough for an account that really has no JetStream.
+const KNOWN_WITHIN: Duration = Duration::from_secs(10);
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
+
 async fn request(context: &Context, what: &str, subject: String, body: &Value) -> Result<Value, Error> {
+    let deadline = tokio::time::Instant::now() + KNOWN_WITHIN;
+    loop {
+        match request_once(context, what, subject.clone(), body).await {
+            Err(Error::JetStream { code: Some(code), .. })
+                if NOT_YET.contains(&code) && tokio::time::Instant::now() < deadline =>
+            {
+                tokio::time::sleep(ASK_AGAIN_AFTER).await;
+            }
+            answer => return answer,
+        }
+    }
+}
+
+async fn request_once(context: &Context, what: &str, subject: String, body: &Value) -> Result<Value, Error> {
     let failed = |reason, code| Error::JetStream { what: what.to_owned(), reason, code };
     let answer: Value =
         context.request(subject, body).await.map_err(|error| failed(error.to_string(), None))?;

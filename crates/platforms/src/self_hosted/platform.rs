@@ -166,7 +166,13 @@ impl SelfHosted {
                 Kind::Consumer => None,
             };
             if let Some((body, trouble)) = one {
-                found.push(Found { address: address.clone(), body, data: Data::default(), trouble });
+                found.push(Found {
+                    address: address.clone(),
+                    body,
+                    data: Data::default(),
+                    trouble,
+                    unseen: false,
+                });
             }
         }
         found.extend(self.look_at_stored(streams, scope).await?);
@@ -270,7 +276,7 @@ impl SelfHosted {
                 Some(streams) => {
                     if let Some(body) = streams.remove(&stored::stream_name(&address)) {
                         let data = stored::data(&body);
-                        found.push(Found { address, body, data, trouble: None });
+                        found.push(Found { address, body, data, trouble: None, unseen: false });
                     }
                 }
                 // It cannot be seen: what was recorded stands in for it.
@@ -278,7 +284,7 @@ impl SelfHosted {
                     if let Some(body) = recorded.get(&address) {
                         let body = json!({ "recorded": body });
                         let trouble = Some(format!("it cannot be seen while {cluster} is down"));
-                        found.push(Found { address, body, data: Data::default(), trouble });
+                        found.push(Found { address, body, data: Data::default(), trouble, unseen: true });
                     }
                 }
             }
