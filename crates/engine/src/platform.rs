@@ -170,8 +170,12 @@ pub trait Platform: Send + Sync {
     fn compare(&self, wanted: &Resource, found: &Found) -> Result<Option<Difference>, String>;
 
     /// What happens when it is deleted, for the plan.
-    fn deletion(&self, address: &Address, found: &Found) -> Risk {
-        if address.kind.holds_data() && found.data.messages > 0 { Risk::LosesData } else { Risk::None }
+    ///
+    /// # Errors
+    /// Why it must not be deleted while the rest stays.
+    fn deletion(&self, address: &Address, found: &Found) -> Result<Risk, String> {
+        let holds = address.kind.holds_data() && found.data.messages > 0;
+        Ok(if holds { Risk::LosesData } else { Risk::None })
     }
 
     /// Does one step, and returns when it is done and seen to be done. Doing it twice is the same as doing it once.

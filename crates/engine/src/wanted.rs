@@ -100,6 +100,10 @@ fn add_cluster(
         let mut resource = Resource::new(server.clone(), platform, body)
             .after([operator.clone()])
             .after(accounts.iter().cloned());
+        // The first one decides whether the cluster can have the size that is wanted.
+        if index > 0 {
+            resource = resource.after([Address::new(Kind::Server, server_name(name, 0))]);
+        }
         resource.group = Some(address.to_string());
         all.push(resource);
         servers.insert(server);

@@ -144,9 +144,11 @@ impl Session {
         if planned.plan.is_empty() {
             return Ok(Vec::new());
         }
-        if planned.plan.losses().is_empty() || options.allow_data_loss {
-            self.apply(&planned, state, options, tell).await?;
+        let losses = planned.plan.losses();
+        if !losses.is_empty() && !options.allow_data_loss {
+            return Err(windlass_engine::Error::LosesData { what: losses.join(", ") }.into());
         }
+        self.apply(&planned, state, options, tell).await?;
         let again = self.plan(state, wish).await?;
         Ok(again.plan.actions.into_iter().map(|action| action.address).collect())
     }

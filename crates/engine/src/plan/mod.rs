@@ -244,30 +244,44 @@ pub fn make(
             plan.deferred.push(Deferred { address: address.clone(), reason });
             continue;
         }
-        let action = deletion(address, &recorded.platform, there, platforms, wish.destroy);
-        actions.insert(address.clone(), action);
+        match deletion(address, &recorded.platform, there, platforms, wish.destroy) {
+            Ok(action) => drop(actions.insert(address.clone(), action)),
+            Err(reason) => plan.deferred.push(Deferred { address: address.clone(), reason }),
+        }
     }
     sort(&mut plan, actions, &all, state)?;
     plan.world = world(&plan, wanted, &found);
     Ok(plan)
 }
 
-/// What depends on something that cannot be made cannot be made either.
+/// What depends on something that cannot be made, however indirectly, is not begun either.
 fn block_dependents(
     plan: &mut Plan,
     actions: &mut BTreeMap<Address, Action>,
     wanted: &BTreeMap<&Address, &Resource>,
 ) {
-    let mut next: Vec<Address> = plan.blocked.iter().map(|blocked| blocked.address.clone()).collect();
-    while let Some(cause) = next.pop() {
-        let needs =
-            |address: &Address| wanted.get(address).is_some_and(|one| one.depends_on.contains(&cause));
-        let dependents: Vec<Address> = actions.keys().filter(|address| needs(address)).cloned().collect();
-        for address in dependents {
-            let Some(action) = actions.remove(&address) else { continue };
-            let reason = format!("it needs {cause}");
-            plan.blocked.push(Blocked { address: address.clone(), platform: action.platform, reason });
-            next.push(address);
+    if plan.blocked.is_empty() {
+        return;
+    }
+    let mut dependents: BTreeMap<&Address, Vec<&Address>> = BTreeMap::new();
+    for (address, resource) in wanted {
+        for need in &resource.depends_on {
+            dependents.entry(need).or_default().push(address);
+        }
+    }
+    let causes: Vec<Address> = plan.blocked.iter().map(|blocked| blocked.address.clone()).collect();
+    let mut seen: BTreeSet<&Address> = causes.iter().collect();
+    let mut next: Vec<(&Address, &Address)> = causes.iter().map(|cause| (cause, cause)).collect();
+    while let Some((address, cause)) = next.pop() {
+        for dependent in dependents.get(address).into_iter().flatten() {
+            if !seen.insert(dependent) {
+                continue;
+            }
+            next.push((dependent, cause));
+            if let Some(action) = actions.remove(dependent) {
+                let reason = format!("it needs {cause}");
+                plan.blocked.push(Blocked { address: action.address, platform: action.platform, reason });
+            }
         }
     }
 }
@@ -278,13 +292,13 @@ fn deletion(
     there: Option<&Found>,
     platforms: &BTreeMap<String, &dyn Platform>,
     destroy: bool,
-) -> Action {
+) -> Result<Action, String> {
     let unseen = there.is_some_and(|there| there.unseen);
     let risk = match there {
         // Nobody can say what it holds.
         Some(_) if unseen && address.kind.holds_data() => Risk::LosesData,
         Some(there) => {
-            platforms.get(platform).map_or(Risk::None, |platform| platform.deletion(address, there))
+            platforms.get(platform).map_or(Ok(Risk::None), |platform| platform.deletion(address, there))?
         }
         None => Risk::None,
     };
@@ -293,7 +307,7 @@ fn deletion(
         (true, _) => "everything is to be destroyed",
         (false, _) => "the fleet file no longer has it",
     };
-    Action {
+    Ok(Action {
         address: address.clone(),
         what: Do::Delete,
         reason: reason.to_owned(),
@@ -303,7 +317,7 @@ fn deletion(
         after: BTreeSet::new(),
         group: None,
         platform: platform.to_owned(),
-    }
+    })
 }
 
 /// The addresses that the targets mean, with what they need (or, to destroy, with what needs them).

@@ -328,6 +328,19 @@ async fn what_needs_something_that_cannot_be_made_is_not_begun() {
     let plan = bench.plan(&[impossible, consumer("C", "X"), stream("A", 1)], &Wish::default()).await.unwrap();
     assert_eq!((plan.actions.len(), plan.blocked.len()), (1, 2));
     assert_eq!(plan.blocked[1].reason, "it needs stream.X");
+
+    // Neither is what needs it through something that is as wanted.
+    let bench = Bench::new();
+    let between = consumer("C", "X");
+    let last = |value| {
+        Resource::new(Address::new(Kind::Kv, "K"), "memory", json!({ "value": value }))
+            .after([between.address.clone()])
+    };
+    bench.apply(&[stream("X", 1), between.clone(), last(1)]).await.unwrap();
+    let impossible = Resource::new(Address::new(Kind::Stream, "X"), "memory", json!({ "impossible": true }));
+    let plan = bench.plan(&[impossible, between.clone(), last(2)], &Wish::default()).await.unwrap();
+    assert_eq!((plan.actions.len(), plan.blocked.len()), (0, 2), "{plan:?}");
+    assert_eq!(plan.blocked[1].address, last(2).address);
 }
 
 #[tokio::test]

@@ -25,6 +25,19 @@ pub(super) fn operator(options: &Options) -> Result<(Issued, Issued), Trouble> {
     Ok((operator, system))
 }
 
+/// The operator and the system account as they are on disk; nothing is made.
+pub(super) fn known_operator(options: &Options) -> Option<(Issued, Issued)> {
+    let issued = |path: PathBuf| {
+        let token = std::fs::read_to_string(path).ok()?.trim().to_owned();
+        let public_key = jwt::decode(&token).ok()?.subject;
+        Some(Issued { public_key, token })
+    };
+    Some((
+        issued(token_file(&options.directory, "operator"))?,
+        issued(account_file(options, SYSTEM_ACCOUNT))?,
+    ))
+}
+
 pub(super) fn operator_exists(options: &Options) -> bool {
     token_file(&options.directory, "operator").is_file()
 }

@@ -7,6 +7,7 @@
 pub mod agent;
 mod authority;
 mod backoff;
+mod compare;
 pub mod control;
 pub mod health;
 pub mod jetstream_watch;

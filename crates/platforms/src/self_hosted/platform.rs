@@ -4,11 +4,12 @@ use super::control::Control;
 use super::part::{Kind as PartKind, Part};
 use super::ports::Reservations;
 use super::servers::{self, Place, Servers};
-use super::{Options, authority, from_nats, receiver, stored, trouble};
+use super::{Options, authority, compare, from_nats, receiver, stored, trouble};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use tokio::sync::{Mutex, OnceCell};
 use windlass_engine::wanted::{ADMIN, main_account};
@@ -79,13 +80,20 @@ impl SelfHosted {
         Some((Servers::known(&self.options, name, cluster), index.parse().ok()?))
     }
 
-    /// The first server of the cluster that runs.
-    fn reachable(&self, cluster: &str) -> Option<Place> {
-        let (name, cluster) = self.cluster(cluster)?;
-        let servers = Servers::known(&self.options, name, cluster);
-        (0..servers.count())
-            .map(|index| servers.place(index))
-            .find(|place| self.control.running(&place.part).is_some())
+    /// Where the first server of the cluster that runs takes clients. What runs is what the agent says, so that a cluster
+    /// that has left the file is reached too.
+    fn reachable(&self, cluster: &str) -> Option<SocketAddr> {
+        let status = self.control.status();
+        let of_cluster = |name: &str| {
+            name.rsplit_once('-').is_some_and(|(its, index)| its == cluster && index.parse::<u32>().is_ok())
+        };
+        let runs = |running: &&super::part::Running| {
+            running.part.kind == PartKind::Server
+                && of_cluster(&running.part.name)
+                && running.process.as_ref().is_some_and(super::process::Identity::is_alive)
+        };
+        let client = status.parts.values().find(runs)?.part.listens.first().copied()?;
+        Some(SocketAddr::new(servers::reachable(client.ip()), client.port()))
     }
 
     fn cluster_of(&self, address: &Address) -> Option<String> {
@@ -103,14 +111,14 @@ impl SelfHosted {
         let key = format!("{account}/{user}@{cluster}");
         let mut clients = self.clients.lock().await;
         let creds = authority::creds_file(&self.options, account, user);
-        let Some(place) = self.reachable(cluster).filter(|_| creds.is_file()) else {
+        let Some(server) = self.reachable(cluster).filter(|_| creds.is_file()) else {
             clients.remove(&key);
             return Ok(None);
         };
         if let Some(client) = clients.get(&key) {
             return Ok(Some(client.clone()));
         }
-        let options = connect::Options::new(&format!("nats://{}", place.client), &creds, "windlass");
+        let options = connect::Options::new(&format!("nats://{server}"), &creds, "windlass");
         let client = connect::connect(&options).await.map_err(from_nats)?;
         clients.insert(key, client.clone());
         Ok(Some(client))
@@ -138,8 +146,7 @@ impl SelfHosted {
 
     async fn look(&self, scope: Scope<'_>) -> Result<Vec<Found>, Trouble> {
         let mut found = Vec::new();
-        let mut streams: Vec<(Address, Option<String>)> = Vec::new();
-        let account_of = |body: &Value| body["account"].as_str().map(str::to_owned);
+        let mut streams: Vec<(Address, &Value)> = Vec::new();
         let all = scope.wanted.iter().map(|one| (&one.address, &one.body));
         for (address, body) in all.chain(scope.recorded.iter().copied()) {
             let one = match address.kind {
@@ -160,7 +167,7 @@ impl SelfHosted {
                     self.look_at_receiver().await.or_else(|| known.then(stopped))
                 }
                 Kind::Stream | Kind::Objects | Kind::Kv => {
-                    streams.push((address.clone(), account_of(body)));
+                    streams.push((address.clone(), body));
                     None
                 }
                 Kind::Consumer => None,
@@ -181,13 +188,16 @@ impl SelfHosted {
 
     async fn look_at_server(&self, address: &Address) -> Option<(Value, Option<String>)> {
         let Some((servers, index)) = self.server(address) else {
-            // A cluster that left the file: the part is all that is known.
-            let running = self.control.status().parts.get(&address.name).cloned();
-            return running.map(|_| (json!({}), None));
+            // A cluster that left the file: its part, or its file, is all that is known.
+            let (cluster, index) = address.name.rsplit_once('-')?;
+            let home = servers::home(&self.options.directory, cluster, index.parse().ok()?);
+            let there = self.control.status().parts.contains_key(&address.name)
+                || home.join(servers::CONFIG).is_file();
+            return there.then(|| (json!({}), None));
         };
         let place = servers.place(index);
         let text = std::fs::read_to_string(&place.config).ok()?;
-        let (operator, system) = authority::operator(&self.options).ok()?;
+        let (operator, system) = authority::known_operator(&self.options)?;
         let wanted = servers.config(index, &operator.token, &system);
         let running = self.control.running(&place.part);
         let varz = match &running {
@@ -196,14 +206,17 @@ impl SelfHosted {
         };
         let digest = varz.as_ref().and_then(|varz| varz.config_digest.clone());
         let body = json!({
-            "file": digest_of(&text),
-            "wanted": digest_of(&wanted),
-            "differs": differing_lines(&text, &wanted),
+            "file": compare::digest_of(&text),
+            "wanted": compare::digest_of(&wanted),
+            "differs": compare::differing_lines(&text, &wanted),
             "runs": running.is_some(),
             "looked_after": self.control.agent().is_some(),
             "expected_digest": running.as_ref().map(|running| running.part.token.clone()),
             "running_digest": digest,
             "version": varz.map(|varz| varz.version),
+            "servers": servers.exist(),
+            "joined": text.contains("\ncluster {"),
+            "streams": servers.hold_streams(),
         });
         let trouble = match running {
             None => Some("it is not running".to_owned()),
@@ -216,7 +229,7 @@ impl SelfHosted {
     async fn look_at_cluster(&self, address: &Address) -> Option<(Value, Option<String>)> {
         let (name, cluster) = self.cluster(&address.name)?;
         let servers = Servers::known(&self.options, name, cluster);
-        let exist = (0..servers.count()).filter(|index| servers.place(*index).config.is_file()).count();
+        let exist = servers.exist();
         if exist == 0 {
             return None;
         }
@@ -255,15 +268,19 @@ impl SelfHosted {
 
     async fn look_at_stored(
         &self,
-        addresses: Vec<(Address, Option<String>)>,
+        addresses: Vec<(Address, &Value)>,
         scope: Scope<'_>,
     ) -> Result<Vec<Found>, Trouble> {
         let mut listed: BTreeMap<(String, String), Option<BTreeMap<String, Value>>> = BTreeMap::new();
         let mut found = Vec::new();
         let recorded: BTreeMap<&Address, &Value> = scope.known();
-        for (address, account) in addresses {
-            let account = account.unwrap_or_else(|| main_account(&self.options.fleet).to_owned());
-            let Some(cluster) = self.cluster_of(&address) else { continue };
+        for (address, wanted) in addresses {
+            // It is where it was made, wherever the file wants it now.
+            let at = recorded.get(&address).copied().unwrap_or(wanted);
+            let account =
+                at["account"].as_str().unwrap_or_else(|| main_account(&self.options.fleet)).to_owned();
+            let known = at["cluster"].as_str().map(str::to_owned);
+            let Some(cluster) = known.or_else(|| self.cluster_of(&address)) else { continue };
             let key = (account.clone(), cluster.clone());
             if !listed.contains_key(&key) {
                 let list = match self.client(&account, ADMIN, &cluster).await {
@@ -274,7 +291,8 @@ impl SelfHosted {
             }
             match listed.get_mut(&key).and_then(Option::as_mut) {
                 Some(streams) => {
-                    if let Some(body) = streams.remove(&stored::stream_name(&address)) {
+                    if let Some(mut body) = streams.remove(&stored::stream_name(&address)) {
+                        body["at"] = json!({ "account": account, "cluster": cluster });
                         let data = stored::data(&body);
                         found.push(Found { address, body, data, trouble: None, unseen: false });
                     }
@@ -521,12 +539,10 @@ impl SelfHosted {
                 let ended = self.control.unwant(&address.name).await;
                 ended.map_err(|error| trouble("end a server", &error))?;
                 // The data stays, under the name that it had: it may be all that there is of it.
-                let home = self.server(address).map(|(servers, index)| servers.place(index).config);
-                let home = home.or_else(|| {
-                    Some(self.options.directory.join("nats").join(&address.name).join("nats-server.conf"))
-                });
-                match home.map(std::fs::remove_file) {
-                    Some(Err(error)) if error.kind() != std::io::ErrorKind::NotFound => {
+                let (cluster, index) = address.name.rsplit_once('-').unwrap_or((&address.name, "0"));
+                let home = servers::home(&self.options.directory, cluster, index.parse().unwrap_or(0));
+                match std::fs::remove_file(home.join(servers::CONFIG)) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                         Err(trouble("remove a server's configuration", &error))
                     }
                     _ => Ok(()),
@@ -565,12 +581,34 @@ impl Platform for SelfHosted {
 
     fn supports(&self, resource: &Resource) -> Result<(), String> {
         let hosts = &self.options.fleet.platforms.self_hosted.hosts;
-        if resource.address.kind == Kind::Server && !hosts.contains(&Host::Local) {
-            return Err(
-                "this version runs servers on \"local\" only, which is not among the hosts".to_owned()
-            );
+        let body = &resource.body;
+        match resource.address.kind {
+            Kind::Server if !hosts.contains(&Host::Local) => {
+                Err("this version runs servers on \"local\" only, which is not among the hosts".to_owned())
+            }
+            Kind::Server if body["servers"].as_u64() > Some(1) && !is_loopback(&body["host"]) => {
+                Err(format!(
+                    "its servers would take routes from whoever reaches {}: this version joins servers on loopback only",
+                    body["host"]
+                ))
+            }
+            Kind::Consumer | Kind::Kv => Err("this version does not make it".to_owned()),
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    fn deletion(&self, address: &Address, found: &Found) -> Result<Risk, String> {
+        // A server leaves a cluster that goes on.
+        if address.kind == Kind::Server
+            && let Some((servers, index)) = self.server(address)
+            && index >= servers.count()
+            && servers.hold_streams()
+        {
+            let message = "it leaves a cluster that holds streams, and would take its replicas along";
+            return Err(message.to_owned());
+        }
+        let holds = address.kind.holds_data() && found.data.messages > 0;
+        Ok(if holds { Risk::LosesData } else { Risk::None })
     }
 
     fn find<'a>(&'a self, scope: Scope<'a>) -> BoxFuture<'a, Result<Vec<Found>, Trouble>> {
@@ -579,6 +617,9 @@ impl Platform for SelfHosted {
 
     fn compare(&self, wanted: &Resource, found: &Found) -> Result<Option<Difference>, String> {
         let body = &found.body;
+        if wanted.address.kind.holds_data() {
+            stored::is_where_wanted(&wanted.body, body.get("recorded").unwrap_or(&body["at"]))?;
+        }
         if let Some(recorded) = body.get("recorded") {
             let fields = vec![FieldChange::new("as recorded", "another", "as in the file")];
             let difference =
@@ -586,16 +627,16 @@ impl Platform for SelfHosted {
             return Ok((*recorded != wanted.body).then_some(difference));
         }
         match wanted.address.kind {
-            Kind::Account => Ok(compare_limits(&body["limits"], &authority::wanted_limits())),
+            Kind::Account => Ok(compare::limits(&body["limits"], &authority::wanted_limits())),
             Kind::User => {
                 Ok(authority::compare_user(body, wanted.body["may"].as_str().unwrap_or("everything")))
             }
-            Kind::Server => Ok(compare_server(found)),
-            Kind::Cluster => Ok(compare_cluster(wanted, found)),
+            Kind::Server => compare::server(wanted, found),
+            Kind::Cluster => Ok(compare::cluster(wanted, found)),
             Kind::Stream | Kind::Objects | Kind::Kv => {
                 stored::compare(&self.options.fleet, &wanted.address, body)
             }
-            Kind::Receiver => Ok(compare_receiver(found)),
+            Kind::Receiver => Ok(compare::receiver(found)),
             Kind::Operator | Kind::Consumer => Ok(None),
         }
     }
@@ -613,121 +654,6 @@ impl Platform for SelfHosted {
             Step::Delete { address, body } => self.remove(address, body).boxed(),
         }
     }
-}
-
-fn compare_limits(found: &Value, wanted: &Value) -> Option<Difference> {
-    let fields: Vec<FieldChange> = wanted
-        .as_object()
-        .into_iter()
-        .flatten()
-        .filter(|(field, value)| found.get(field.as_str()) != Some(value))
-        .map(|(field, value)| FieldChange::new(field, found[field.as_str()].to_string(), value.to_string()))
-        .collect();
-    (!fields.is_empty()).then_some(Difference { how: How::InPlace, fields, risk: Risk::None, why: None })
-}
-
-fn compare_server(found: &Found) -> Option<Difference> {
-    let body = &found.body;
-    let runs = body["runs"] == true;
-    let risk = if runs { Risk::Interrupts } else { Risk::None };
-    let difference = |fields, why: Option<&str>| {
-        Some(Difference { how: How::Restart, fields, risk, why: why.map(str::to_owned) })
-    };
-    if body["file"] != body["wanted"] {
-        let lines = body["differs"].as_array().into_iter().flatten();
-        let fields = lines
-            .filter_map(|line| {
-                Some(FieldChange::new(line[0].as_str()?, line[1].as_str()?, line[2].as_str()?))
-            })
-            .collect();
-        return difference(fields, None);
-    }
-    if !runs {
-        return difference(Vec::new(), Some("it is not running"));
-    }
-    if body["running_digest"].is_null() {
-        return difference(Vec::new(), Some("it runs and does not answer"));
-    }
-    if body["running_digest"] != body["expected_digest"] {
-        return difference(Vec::new(), Some("it runs with another configuration than its file has"));
-    }
-    if body["looked_after"] == false {
-        let why = "its agent is gone: it runs, and would not be started again".to_owned();
-        return Some(Difference { how: How::InPlace, fields: Vec::new(), risk: Risk::None, why: Some(why) });
-    }
-    None
-}
-
-fn compare_cluster(wanted: &Resource, found: &Found) -> Option<Difference> {
-    let (from, to) = (&found.body["servers"], &wanted.body["servers"]);
-    let difference = |fields, why| Some(Difference { how: How::InPlace, fields, risk: Risk::None, why });
-    if from != to {
-        return difference(vec![FieldChange::new("servers", from.to_string(), to.to_string())], None);
-    }
-    let healthy = found.body["healthy"].as_u64().unwrap_or(0);
-    if healthy < to.as_u64().unwrap_or(0) {
-        let quorum = to.as_u64().unwrap_or(0) / 2 + 1;
-        let all = to.as_u64().unwrap_or(0);
-        let why = match (all, healthy >= quorum) {
-            (1, _) => "its server is down: nothing can be stored".to_owned(),
-            (_, true) => format!(
-                "{healthy} of {all} servers are healthy: it has its majority, and loses it with {} more",
-                healthy - quorum + 1
-            ),
-            (_, false) => {
-                format!("{healthy} of {all} servers are healthy: without a majority nothing can be stored")
-            }
-        };
-        return difference(Vec::new(), Some(why));
-    }
-    None
-}
-
-fn compare_receiver(found: &Found) -> Option<Difference> {
-    let body = &found.body;
-    let runs = body["runs"] == true;
-    let difference = |why: &str| {
-        let risk = if runs { Risk::Interrupts } else { Risk::None };
-        Some(Difference { how: How::Restart, fields: Vec::new(), risk, why: Some(why.to_owned()) })
-    };
-    if !runs {
-        return difference("it is not running");
-    }
-    let wanted = &body["wanted"];
-    if !wanted.is_null() && body["arguments"] != wanted["arguments"] {
-        return difference("its settings have changed");
-    }
-    if !wanted.is_null() && body["token"] != wanted["token"] {
-        return difference("the webhook's secret has changed");
-    }
-    None
-}
-
-fn digest_of(text: &str) -> String {
-    use sha2::{Digest, Sha256};
-    hex::encode(Sha256::digest(text))
-}
-
-/// What differs between two configurations, by setting. Tokens are not shown.
-fn differing_lines(from: &str, to: &str) -> Vec<[String; 3]> {
-    let settings = |text: &str| -> BTreeMap<String, String> {
-        let lines = text.lines().filter_map(|line| line.trim().split_once(": "));
-        lines.map(|(name, value)| (name.trim().to_owned(), value.trim_end_matches(',').to_owned())).collect()
-    };
-    let (from, to) = (settings(from), settings(to));
-    let names: std::collections::BTreeSet<&String> = from.keys().chain(to.keys()).collect();
-    names
-        .into_iter()
-        .filter(|name| from.get(*name) != to.get(*name))
-        .map(|name| {
-            let shown = |value: Option<&String>| match value {
-                None => "not set".to_owned(),
-                Some(value) if value.len() > 120 => "…".to_owned(),
-                Some(value) => value.trim_matches('"').to_owned(),
-            };
-            [name.clone(), shown(from.get(name)), shown(to.get(name))]
-        })
-        .collect()
 }
 
 fn place_token(place: &Place, public_key: &str, token: &str) -> Result<(), Trouble> {
@@ -757,4 +683,8 @@ fn last_lines(path: &std::path::Path) -> Option<String> {
     let lines: Vec<&str> = text.lines().rev().take(6).collect();
     let lines: Vec<String> = lines.into_iter().rev().map(|line| format!("    {line}")).collect();
     (!lines.is_empty()).then(|| lines.join("\n"))
+}
+
+fn is_loopback(host: &Value) -> bool {
+    host.as_str().and_then(|host| host.parse::<IpAddr>().ok()).is_some_and(|host| host.is_loopback())
 }

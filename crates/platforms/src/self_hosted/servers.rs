@@ -8,7 +8,7 @@ use super::ports::{self, Choice, Chosen, Wish};
 use super::{Options, trouble};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use windlass_engine::Trouble;
 use windlass_engine::wanted::server_name;
@@ -27,6 +27,17 @@ const RESOLVER_INTERVAL: Duration = Duration::from_secs(120);
 
 /// What a server listens for, with its wish in the file.
 const LISTENERS: [&str; 4] = ["client", "websocket", "monitor", "cluster"];
+
+/// A server's configuration in its directory.
+pub(super) const CONFIG: &str = "nats-server.conf";
+/// The most servers that a cluster can have.
+const LARGEST: u32 = 5;
+
+/// A server's directory. The first one's is where a cluster of one has always had it.
+pub(super) fn home(directory: &Path, cluster: &str, index: u32) -> PathBuf {
+    let nats = directory.join("nats");
+    if index == 0 { nats.join(cluster) } else { nats.join(server_name(cluster, index)) }
+}
 
 /// The cluster's servers, as they are to be.
 #[derive(Clone, Debug)]
@@ -71,6 +82,25 @@ impl<'a> Servers<'a> {
         self.cluster.servers
     }
 
+    /// How many of its servers have been made, also beyond those that it is to have.
+    pub(super) fn exist(&self) -> usize {
+        self.homes().filter(|home| home.join(CONFIG).is_file()).count()
+    }
+
+    /// Whether any of them holds streams.
+    pub(super) fn hold_streams(&self) -> bool {
+        self.homes().any(|home| {
+            let accounts = std::fs::read_dir(home.join("jetstream")).into_iter().flatten().flatten();
+            accounts.filter(|account| account.file_name() != "$SYS").any(|account| {
+                std::fs::read_dir(account.path().join("streams")).is_ok_and(|mut all| all.next().is_some())
+            })
+        })
+    }
+
+    fn homes(&self) -> impl Iterator<Item = PathBuf> + use<'_> {
+        (0..LARGEST).map(|index| home(&self.options.directory, self.name, index))
+    }
+
     fn port(&self, index: u32, listener: &str) -> u16 {
         let part = format!("{}/{listener}", server_name(self.name, index));
         self.ports.get(&part).map_or(0, |chosen| chosen.port)
@@ -78,9 +108,7 @@ impl<'a> Servers<'a> {
 
     pub(super) fn place(&self, index: u32) -> Place {
         let part = server_name(self.name, index);
-        // The first server's data is where a cluster of one has always had it.
-        let nats = self.options.directory.join("nats");
-        let home = if index == 0 { nats.join(self.name) } else { nats.join(&part) };
+        let home = home(&self.options.directory, self.name, index);
         let host = self.cluster.host;
         let address = |listener| SocketAddr::new(host, self.port(index, listener));
         let monitor = SocketAddr::new(loopback(host), self.port(index, "monitor"));
@@ -89,7 +117,7 @@ impl<'a> Servers<'a> {
             listens.push(address("cluster"));
         }
         Place {
-            config: home.join("nats-server.conf"),
+            config: home.join(CONFIG),
             log: self.options.directory.join("log").join(format!("nats-{part}.log")),
             resolver: home.join("accounts"),
             client: SocketAddr::new(reachable(host), self.port(index, "client")),

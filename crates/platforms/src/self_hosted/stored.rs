@@ -140,6 +140,20 @@ pub(super) fn data(found: &Value) -> Data {
     Data { messages: number("messages"), bytes: number("bytes") }
 }
 
+/// Refuses what would have to be moved with its messages.
+pub(super) fn is_where_wanted(wanted: &Value, at: &Value) -> Result<(), String> {
+    for place in ["account", "cluster"] {
+        if let (Some(to), Some(from)) = (wanted[place].as_str(), at[place].as_str())
+            && to != from
+        {
+            return Err(format!(
+                "it is in the {place} {from}, and its messages are not moved to {to}: give the new one another name"
+            ));
+        }
+    }
+    Ok(())
+}
+
 pub(super) fn compare(fleet: &Fleet, address: &Address, found: &Value) -> Result<Option<Difference>, String> {
     let Some(spec) = spec(fleet, address) else { return Ok(None) };
     let wanted = spec.wanted(fleet.name()).map_err(|error| error.to_string())?;

@@ -132,7 +132,7 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
             output::note(&format!("apply exactly this with `windlass apply {}`", path.display()));
         }
     }
-    let changes = args.detailed_exitcode && !(plan.is_empty() && plan.blocked.is_empty());
+    let changes = args.detailed_exitcode && !plan.is_settled();
     Ok(ExitCode::from(if changes { CHANGES } else { 0 }))
 }
 

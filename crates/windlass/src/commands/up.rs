@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tracing_subscriber::filter::LevelFilter;
 use windlass_engine::plan::Wish;
+use windlass_engine::store::Locked;
 use windlass_platforms::self_hosted::agent::{self, End, Error as AgentError};
 
 use crate::context::Context;
@@ -25,7 +26,6 @@ use crate::run_record::{NATS, RECEIVER, RunRecord, SUPERVISOR};
 
 /// How long another process that is starting in the same directory is waited for.
 const OTHERS_WITHIN: Duration = Duration::from_secs(90);
-const LOOK: Duration = Duration::from_millis(3);
 const PARALLELISM: usize = 16;
 
 /// The command's documentation.
@@ -90,7 +90,8 @@ async fn foreground(session: &Session, context: &Context) -> Result<ExitCode, Fa
     let brings_up = async {
         // It ends without a word when there is another agent.
         let _ = begun.await;
-        bring_up(session).await
+        let mut locked = session.lock("up", OTHERS_WITHIN).await?;
+        bring_up(session, &mut locked).await
     };
     let end = tokio::select! {
         end = &mut keeps => end,
@@ -149,12 +150,16 @@ fn already_running(directory: &RunDirectory, pid: u32, since: String) -> Error {
 
 async fn detached(session: &Session, context: &Context) -> Result<ExitCode, Failure> {
     let began = Instant::now();
+    // With the lock, nobody else begins or ends anything here until this has come to its end, one way or the other.
+    let locked = session.lock("up", OTHERS_WITHIN);
+    let mut locked = tokio::select! {
+        locked = locked => locked?,
+        _ = tokio::signal::ctrl_c() => return Err(interrupted()),
+    };
     let ran = session.platform.control().agent().is_some();
     let brought = tokio::select! {
-        brought = bring_up(session) => brought,
-        _ = tokio::signal::ctrl_c() => {
-            Err(Failure::from(Error::Interrupted).exit_with(INTERRUPTED))
-        }
+        brought = bring_up(session, &mut locked) => brought,
+        _ = tokio::signal::ctrl_c() => Err(interrupted()),
     };
     match brought {
         Ok((record, notes)) => {
@@ -173,9 +178,12 @@ async fn detached(session: &Session, context: &Context) -> Result<ExitCode, Fail
     }
 }
 
+fn interrupted() -> Failure {
+    Failure::from(Error::Interrupted).exit_with(INTERRUPTED)
+}
+
 /// Applies the file, and says where everything is.
-async fn bring_up(session: &Session) -> Result<(RunRecord, Vec<String>), Failure> {
-    let mut locked = session.lock("up", OTHERS_WITHIN).await?;
+async fn bring_up(session: &Session, locked: &mut Locked) -> Result<(RunRecord, Vec<String>), Failure> {
     let mut notes = Vec::new();
     if locked.recovered > 0 {
         notes.push("an earlier apply was ended half-way; this one went on from there".to_owned());
@@ -207,16 +215,7 @@ async fn bring_up(session: &Session) -> Result<(RunRecord, Vec<String>), Failure
     }
     notes.extend(session.platform.notes());
     let record = session.record()?;
-    settled(&record).await;
     Ok((record, notes))
-}
-
-/// Processes that are being started again have no number yet; nobody should get a report without them.
-async fn settled(record: &RunRecord) {
-    let deadline = Instant::now() + Duration::from_secs(1);
-    while record.processes.values().any(|process| !process.is_alive()) && Instant::now() < deadline {
-        tokio::time::sleep(LOOK).await;
-    }
 }
 
 /// Prints what runs where, and what to do with it. `took` is `None` when it was running already.
