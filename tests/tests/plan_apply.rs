@@ -56,9 +56,9 @@ async fn what_is_applied_is_what_the_servers_say() {
     assert_eq!(json_of(&output)["report"]["done"].as_array().unwrap().len(), 9);
     assert_eq!(exit(&[]), Some(0));
 
-    fleet.edit("[streams.GITHUB]", "[streams.GITHUB]\nmax_age = \"20d\"\ndescription = \"nothing\"");
+    fleet.edit("[streams.GITHUB]", "[streams.GITHUB]\nmax_age = \"20d\"\nowner = \"nobody\"");
     assert_eq!(exit(&[]), Some(3), "a file with a mistake");
-    fleet.edit("description = \"nothing\"\n", "");
+    fleet.edit("owner = \"nobody\"\n", "");
     let mut both = actions(&plan(&fleet));
     both.sort();
     let update = |address: &str| (address.to_owned(), "update".to_owned());

@@ -2,8 +2,8 @@
 
 use crate::{Address, Kind, Resource};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
-use windlass_fleet::{Cluster, Fleet, PlatformName, Stream};
+use std::collections::{BTreeMap, BTreeSet};
+use windlass_fleet::{Cluster, Fleet, Name, Period, PlatformName, Stream};
 
 /// The platform of what lives on your own machines.
 pub const SELF_HOSTED: &str = "self-hosted";
@@ -23,11 +23,7 @@ pub fn resources(fleet: &Fleet) -> Vec<Resource> {
     let mut all = vec![Resource::new(operator.clone(), SELF_HOSTED, json!({ "name": fleet.name() }))];
     let accounts = accounts(fleet);
     for account in &accounts {
-        let address = Address::new(Kind::Account, *account);
-        all.push(
-            Resource::new(address.clone(), SELF_HOSTED, json!({ "name": account })).after([operator.clone()]),
-        );
-        all.push(user(account, ADMIN, "everything").after([address]));
+        add_account(&mut all, fleet, account, &operator);
     }
     // A server starts with the accounts that it is to know; those that come later are pushed to it.
     let known: BTreeSet<Address> =
@@ -37,25 +33,80 @@ pub fn resources(fleet: &Fleet) -> Vec<Resource> {
     }
     for (name, stream) in &fleet.streams {
         let address = Address::new(Kind::Stream, name.as_str());
-        all.push(stored(fleet, address, stream, stream.to_json()));
+        all.push(At::of(fleet, &stream.account, stream.cluster.as_ref()).stored(address, stream.to_json()));
+    }
+    for (name, bucket) in &fleet.kv {
+        let address = Address::new(Kind::Kv, name.as_str());
+        all.push(At::of(fleet, &bucket.account, bucket.cluster.as_ref()).stored(address, bucket.to_json()));
+    }
+    for (name, bucket) in &fleet.objects {
+        let address = Address::new(Kind::Objects, name.as_str());
+        all.push(At::of(fleet, &bucket.account, bucket.cluster.as_ref()).stored(address, bucket.to_json()));
+    }
+    for (name, consumer) in &fleet.consumers {
+        let Some(stream) = fleet.streams.get(consumer.stream.as_str()) else { continue };
+        let mut body = consumer.to_json();
+        body["name"] = consumer.name.as_ref().unwrap_or(name).as_str().into();
+        let address = Address::new(Kind::Consumer, name.as_str());
+        let resource = At::of(fleet, &stream.account, stream.cluster.as_ref()).stored(address, body);
+        all.push(resource.after([Address::new(Kind::Stream, consumer.stream.as_str())]));
     }
     if let (Some(github), Some((name, stream))) = (&fleet.github, fleet.github_stream()) {
-        let account = stream.account.as_str();
-        let user = user(account, RECEIVER, "receiver").after([Address::new(Kind::Account, account)]);
         let bucket = Address::new(Kind::Objects, PAYLOADS);
-        let body = json!({ "of": name.as_str(), "max_age": stream.to_json()["max_age"], "storage": stream.storage.as_str(),
-            "replicas": stream.replicas });
+        let user = Address::new(Kind::User, format!("{}/{RECEIVER}", stream.account));
         let receiver = Resource::new(Address::new(Kind::Receiver, "github"), SELF_HOSTED, github.to_json())
-            .after([Address::new(Kind::Stream, name.as_str()), bucket.clone(), user.address.clone()]);
-        all.extend([stored(fleet, bucket, stream, body), user, receiver]);
+            .after([Address::new(Kind::Stream, name.as_str()), bucket.clone(), user]);
+        let body = payloads(stream);
+        all.extend([At::of(fleet, &stream.account, stream.cluster.as_ref()).stored(bucket, body), receiver]);
     }
     all
+}
+
+/// The bucket of large payloads: kept as its stream is kept, and a little longer.
+fn payloads(stream: &Stream) -> Value {
+    let grace = Period::days(3);
+    let longer = |age: Period| Period::millis(age.as_millis().saturating_add(grace.as_millis()));
+    json!({
+        "max_age": stream.max_age.map(|age| longer(age).to_string()),
+        "storage": stream.storage.as_str(),
+        "replicas": stream.replicas,
+        "compression": "none",
+        "description": "Payloads of GitHub's events that are too large for a message",
+    })
+}
+
+fn add_account(all: &mut Vec<Resource>, fleet: &Fleet, name: &str, operator: &Address) {
+    let address = Address::new(Kind::Account, name);
+    let account = fleet.accounts.get(name);
+    let mut body = account.map_or_else(|| json!({}), windlass_fleet::Account::to_json);
+    body["name"] = name.into();
+    let users = body.as_object_mut().and_then(|body| body.remove("users")).unwrap_or_default();
+    all.push(Resource::new(address.clone(), SELF_HOSTED, body).after([operator.clone()]));
+    let mut bodies = BTreeMap::from([(ADMIN.to_owned(), json!({ "may": "everything" }))]);
+    for (user, body) in users.as_object().into_iter().flatten() {
+        bodies.insert(user.clone(), body.clone());
+    }
+    if let Some((stream, _)) = fleet.github_stream().filter(|(_, stream)| *stream.account == *name) {
+        // What the file allows a user of that name comes on top.
+        let body = bodies.entry(RECEIVER.to_owned()).or_insert_with(|| json!({}));
+        body["may"] = "receive".into();
+        body["stream"] = stream.as_str().into();
+    }
+    for (user, mut body) in bodies {
+        body["account"] = name.into();
+        body["name"] = user.as_str().into();
+        let user = Address::new(Kind::User, format!("{name}/{user}"));
+        all.push(Resource::new(user, SELF_HOSTED, body).after([address.clone()]));
+    }
 }
 
 /// Every account that the file names, or means.
 #[must_use]
 pub fn accounts(fleet: &Fleet) -> BTreeSet<&str> {
-    let mut names: BTreeSet<&str> = fleet.streams.values().map(|stream| stream.account.as_str()).collect();
+    let mut names: BTreeSet<&str> = fleet.accounts.keys().map(Name::as_str).collect();
+    names.extend(fleet.streams.values().map(|stream| stream.account.as_str()));
+    names.extend(fleet.kv.values().map(|bucket| bucket.account.as_str()));
+    names.extend(fleet.objects.values().map(|bucket| bucket.account.as_str()));
     names.insert(main_account(fleet));
     names
 }
@@ -71,11 +122,6 @@ pub fn main_account(fleet: &Fleet) -> &str {
 #[must_use]
 pub fn server_name(cluster: &str, index: u32) -> String {
     format!("{cluster}-{index}")
-}
-
-fn user(account: &str, name: &str, may: &str) -> Resource {
-    let address = Address::new(Kind::User, format!("{account}/{name}"));
-    Resource::new(address, SELF_HOSTED, json!({ "account": account, "name": name, "may": may }))
 }
 
 fn add_cluster(
@@ -111,14 +157,25 @@ fn add_cluster(
     all.push(Resource::new(address, platform, json!({ "servers": cluster.servers })).after(servers));
 }
 
-/// Something that stores messages: it needs its cluster, and its account's administrator who makes it.
-fn stored(fleet: &Fleet, address: Address, stream: &Stream, mut body: Value) -> Resource {
-    let account = stream.account.as_str();
-    let cluster = fleet.cluster_of(stream).map(|(name, cluster)| (name.as_str(), cluster));
-    body["account"] = account.into();
-    body["cluster"] = cluster.map(|(name, _)| name).into();
-    let platform = cluster.map_or(SELF_HOSTED, |(_, cluster)| cluster.platform.as_str());
-    Resource::new(address, platform, body)
-        .after(cluster.map(|(name, _)| Address::new(Kind::Cluster, name)))
-        .after([Address::new(Kind::User, format!("{account}/{ADMIN}"))])
+/// Where something that stores messages is.
+struct At<'f> {
+    account: &'f str,
+    cluster: Option<(&'f str, &'f Cluster)>,
+}
+
+impl<'f> At<'f> {
+    fn of(fleet: &'f Fleet, account: &'f Name, cluster: Option<&Name>) -> Self {
+        let cluster = fleet.cluster_named(cluster).map(|(name, cluster)| (name.as_str(), cluster));
+        Self { account: account.as_str(), cluster }
+    }
+
+    /// It needs its cluster, and its account's administrator who makes it.
+    fn stored(&self, address: Address, mut body: Value) -> Resource {
+        body["account"] = self.account.into();
+        body["cluster"] = self.cluster.map(|(name, _)| name).into();
+        let platform = self.cluster.map_or(SELF_HOSTED, |(_, cluster)| cluster.platform.as_str());
+        Resource::new(address, platform, body)
+            .after(self.cluster.map(|(name, _)| Address::new(Kind::Cluster, name)))
+            .after([Address::new(Kind::User, format!("{}/{ADMIN}", self.account))])
+    }
 }

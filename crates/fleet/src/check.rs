@@ -4,21 +4,27 @@
 //! the syntax is broken, nothing is concluded from what is absent.
 
 use crate::code;
-use crate::model::{Fleet, REDELIVERY, Storage, Stream};
+use crate::model::{Fleet, REDELIVERY, Storage, not_the_system_account};
 use crate::reader::Reader;
 use crate::suggest::{list, nearest};
-use crate::types::{Bytes, Name, SubjectSet};
+use crate::types::{Bytes, Invalid, Name, Subject, SubjectSet};
 use crate::value::Node;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use toml::de::DeTable;
 
+/// The bucket that the receiver's large payloads go into.
+const PAYLOADS: &str = "GITHUB_PAYLOADS";
+
 pub(crate) fn check(fleet: &mut Fleet, root: &Node<'_>, reader: &mut Reader<'_>) {
     let Some(root) = root.get_ref().as_table() else { return };
     let file = File { root };
     place_streams(fleet, &file, reader);
     overlaps(fleet, &file, reader);
+    names(fleet, &file, reader);
+    consumers(fleet, &file, reader);
+    imports(fleet, &file, reader);
     if !reader.broken {
         replicas(fleet, &file, reader);
         storage(fleet, &file, reader);
@@ -47,6 +53,12 @@ impl<'f, 'i> File<'f, 'i> {
         (1..=path.len()).rev().find_map(|length| self.node(&path[..length])).map_or(0..0, toml::Spanned::span)
     }
 
+    /// The element of the array at the path, or what [`Self::span`] gives.
+    fn element(&self, path: &[&str], index: usize) -> Range<usize> {
+        let array = self.node(path).and_then(|node| node.get_ref().as_array());
+        array.and_then(|array| array.get(index)).map_or_else(|| self.span(path), toml::Spanned::span)
+    }
+
     /// Whether no mistake is in what is written at the path. What is not written has none.
     fn clean(&self, path: &[&str], reader: &Reader<'_>) -> bool {
         for length in 1..=path.len() {
@@ -62,40 +74,79 @@ impl<'f, 'i> File<'f, 'i> {
     }
 }
 
-/// Gives each stream its cluster.
+/// What stores messages, as far as the checks care.
+struct Store<'f> {
+    table: &'static str,
+    name: &'f Name,
+    cluster: Option<&'f Name>,
+    storage: Storage,
+    replicas: u32,
+    max_bytes: Option<Bytes>,
+}
+
+fn stores(fleet: &Fleet) -> Vec<Store<'_>> {
+    macro_rules! all_of {
+        ($($table:ident $key:literal),*) => {
+            std::iter::empty()$(.chain(fleet.$table.iter().map(|(name, one)| Store {
+                table: $key,
+                name,
+                cluster: one.cluster.as_ref(),
+                storage: one.storage,
+                replicas: one.replicas,
+                max_bytes: one.max_bytes,
+            })))*.collect()
+        };
+    }
+    all_of!(streams "streams", kv "kv", objects "objects")
+}
+
+/// Gives each stream and bucket its cluster.
 fn place_streams(fleet: &mut Fleet, file: &File<'_, '_>, reader: &mut Reader<'_>) {
     let known: Vec<Name> = fleet.clusters.keys().cloned().collect();
-    let names = || known.iter().map(Name::as_str);
     for (name, stream) in &mut fleet.streams {
-        let path = ["streams", name, "cluster"];
-        let span = file.span(&path);
-        match &stream.cluster {
-            Some(wanted) if !known.contains(wanted) => {
-                if file.clean(&path, reader) && !reader.headers_lost {
-                    let problem = format!("streams.{name}.cluster: there is no [clusters.{wanted}]");
-                    dangling(reader, span, problem, wanted, names(), "clusters");
-                }
+        place(&known, "streams", name, &mut stream.cluster, file, reader);
+    }
+    for (name, bucket) in &mut fleet.kv {
+        place(&known, "kv", name, &mut bucket.cluster, file, reader);
+    }
+    for (name, bucket) in &mut fleet.objects {
+        place(&known, "objects", name, &mut bucket.cluster, file, reader);
+    }
+}
+
+fn place(
+    known: &[Name],
+    table: &str,
+    name: &Name,
+    cluster: &mut Option<Name>,
+    file: &File<'_, '_>,
+    reader: &mut Reader<'_>,
+) {
+    let names = || known.iter().map(Name::as_str);
+    let path = [table, name, "cluster"];
+    let span = file.span(&path);
+    match &*cluster {
+        Some(wanted) if !known.contains(wanted) => {
+            if file.clean(&path, reader) && !reader.headers_lost {
+                let problem = format!("{table}.{name}.cluster: there is no [clusters.{wanted}]");
+                dangling(reader, span, problem, wanted, names(), "clusters");
             }
-            Some(_) => {}
-            None if file.node(&path).is_some() || reader.broken => {}
-            None => match known.as_slice() {
-                [only] => stream.cluster = Some(only.clone()),
-                [] => {
-                    let problem = format!("streams.{name} has no cluster to be on");
-                    reader.report(
-                        code::WHICH_CLUSTER,
-                        span,
-                        problem,
-                        "add a table such as [clusters.hub]".into(),
-                    );
-                }
-                _ => {
-                    let problem = format!("streams.{name} does not say which cluster it is on");
-                    let remedy = format!("add `cluster`: {}", list(names(), "or"));
-                    reader.report(code::WHICH_CLUSTER, span, problem, remedy);
-                }
-            },
         }
+        Some(_) => {}
+        None if file.node(&path).is_some() || reader.broken => {}
+        None => match known {
+            [only] => *cluster = Some(only.clone()),
+            [] => {
+                let problem = format!("{table}.{name} has no cluster to be on");
+                let remedy = "add a table such as [clusters.hub]".to_owned();
+                reader.report(code::WHICH_CLUSTER, span, problem, remedy);
+            }
+            _ => {
+                let problem = format!("{table}.{name} does not say which cluster it is on");
+                let remedy = format!("add `cluster`: {}", list(names(), "or"));
+                reader.report(code::WHICH_CLUSTER, span, problem, remedy);
+            }
+        },
     }
 }
 
@@ -157,15 +208,15 @@ fn overlaps(fleet: &Fleet, file: &File<'_, '_>, reader: &mut Reader<'_>) {
 }
 
 fn replicas(fleet: &Fleet, file: &File<'_, '_>, reader: &mut Reader<'_>) {
-    for (name, stream) in &fleet.streams {
-        let path = ["streams", name, "replicas"];
-        let Some((cluster_name, cluster)) = fleet.cluster_of(stream) else { continue };
+    for Store { table, name, cluster, replicas, .. } in stores(fleet) {
+        let path = [table, name, "replicas"];
+        let Some((cluster_name, cluster)) = fleet.cluster_named(cluster) else { continue };
         let servers = ["clusters", cluster_name, "servers"];
-        if stream.replicas > cluster.servers && file.clean(&path, reader) && file.clean(&servers, reader) {
-            let (replicas, servers) = (stream.replicas, cluster.servers);
+        if replicas > cluster.servers && file.clean(&path, reader) && file.clean(&servers, reader) {
+            let servers = cluster.servers;
             let many = if servers == 1 { "server" } else { "servers" };
             let problem = format!(
-                "streams.{name}.replicas: {replicas}, but the cluster {cluster_name} has {servers} {many}"
+                "{table}.{name}.replicas: {replicas}, but the cluster {cluster_name} has {servers} {many}"
             );
             let most = [5, 3, 1].into_iter().find(|replicas| *replicas <= servers).unwrap_or(1);
             reader.report(code::REPLICAS, file.span(&path), problem, format!("write {most}, or add servers"));
@@ -175,29 +226,146 @@ fn replicas(fleet: &Fleet, file: &File<'_, '_>, reader: &mut Reader<'_>) {
 
 /// JetStream sets `max_bytes` aside when it creates a stream, and refuses when there is not that much left.
 fn storage(fleet: &Fleet, file: &File<'_, '_>, reader: &mut Reader<'_>) {
-    for (cluster_name, cluster) in &fleet.clusters {
-        let on_disk = |(name, stream): &(&Name, &Stream)| {
-            stream.storage == Storage::File
-                && fleet.cluster_of(stream).is_some_and(|(on, _)| on == cluster_name)
-                && file.clean(&["streams", name, "max_bytes"], reader)
-                && file.clean(&["streams", name, "storage"], reader)
-        };
-        let reserving: Vec<_> = fleet.streams.iter().filter(on_disk).collect();
-        let sum = reserving
-            .iter()
-            .fold(0_u64, |sum, (_, stream)| sum.saturating_add(stream.max_bytes.map_or(0, Bytes::get)));
+    let mut by_cluster: BTreeMap<&Name, Vec<(Store<'_>, u64)>> = BTreeMap::new();
+    for store in stores(fleet).into_iter().filter(|store| store.storage == Storage::File) {
+        let Some((cluster, _)) = fleet.cluster_named(store.cluster) else { continue };
+        let clean = |key| file.clean(&[store.table, store.name, key], reader);
+        if clean("max_bytes") && clean("storage") {
+            let bytes = store.max_bytes.map_or(0, Bytes::get);
+            by_cluster.entry(cluster).or_default().push((store, bytes));
+        }
+    }
+    for (cluster_name, reserving) in by_cluster {
+        let sum = reserving.iter().fold(0_u64, |sum, (_, bytes)| sum.saturating_add(*bytes));
         let path = ["clusters", cluster_name, "jetstream", "storage"];
-        let available = cluster.jetstream.storage;
+        let available = fleet.clusters[cluster_name].jetstream.storage;
         if sum > available.get() && file.clean(&path, reader) && file.clean(&path[..3], reader) {
-            let largest = reserving.iter().max_by_key(|(_, stream)| stream.max_bytes);
-            let Some((name, _)) = largest else { continue };
+            let Some((store, _)) = reserving.iter().max_by_key(|(_, bytes)| *bytes) else { continue };
             let sum = Bytes::new(sum);
             let problem = format!(
                 "the streams of the cluster {cluster_name} reserve {sum} (max_bytes), but it has {available}"
             );
             let remedy =
                 format!("lower `max_bytes`, or raise the storage: jetstream = {{ storage = \"{sum}\" }}");
-            reader.report(code::STORAGE, file.span(&["streams", name, "max_bytes"]), problem, remedy);
+            let span = file.span(&[store.table, store.name, "max_bytes"]);
+            reader.report(code::STORAGE, span, problem, remedy);
+        }
+    }
+}
+
+/// Names that are somebody else's.
+fn names(fleet: &Fleet, file: &File<'_, '_>, reader: &mut Reader<'_>) {
+    for name in fleet.accounts.keys() {
+        if let Err(Invalid { code, problem, remedy }) = not_the_system_account(name) {
+            reader.report(
+                code,
+                file.span(&["accounts", name]),
+                format!("accounts.{name}: {problem}"),
+                remedy,
+            );
+        }
+    }
+    for name in fleet.streams.keys().filter(|name| name.starts_with("KV_") || name.starts_with("OBJ_")) {
+        let problem = format!("streams.{name}: JetStream calls the streams of buckets so");
+        let remedy = "make a bucket with [kv.NAME] or [objects.NAME], or choose another name".to_owned();
+        reader.report(code::NAME, file.span(&["streams", name]), problem, remedy);
+    }
+}
+
+/// A consumer reads a stream of the file, and subjects that the stream takes.
+fn consumers(fleet: &Fleet, file: &File<'_, '_>, reader: &mut Reader<'_>) {
+    let mut names: BTreeMap<(&Name, &Name), &Name> = BTreeMap::new();
+    for (key, consumer) in &fleet.consumers {
+        let at = ["consumers", key, "stream"];
+        if !file.clean(&at, reader) || file.node(&at).is_none() {
+            continue;
+        }
+        let Some(stream) = fleet.streams.get(&consumer.stream) else {
+            if !reader.headers_lost {
+                let problem = format!("consumers.{key}.stream: there is no [streams.{}]", consumer.stream);
+                let known = fleet.streams.keys().map(Name::as_str);
+                dangling(reader, file.span(&at), problem, &consumer.stream, known, "streams");
+            }
+            continue;
+        };
+        let name = consumer.name.as_ref().unwrap_or(key);
+        if let Some(other) = names.insert((&consumer.stream, name), key) {
+            let problem = format!(
+                "consumers.{key}: the stream {} has a consumer {name} already, consumers.{other}",
+                consumer.stream
+            );
+            let remedy = "give one of the two another `name`".to_owned();
+            reader.report(code::TWICE, file.span(&["consumers", key, "name"]), problem, remedy);
+        }
+        let filter = ["consumers", key, "filter"];
+        let subjects = ["streams", consumer.stream.as_str(), "subjects"];
+        if !file.clean(&filter, reader) || !file.clean(&subjects, reader) || stream.subjects.is_empty() {
+            continue;
+        }
+        for (index, subject) in consumer.filter.iter().enumerate() {
+            if !stream.subjects.iter().any(|taken| taken.overlaps(subject)) {
+                let problem = format!(
+                    "consumers.{key}.filter: the stream {} takes nothing of `{subject}`",
+                    consumer.stream
+                );
+                let taken = list(stream.subjects.iter().map(Subject::as_str), "and");
+                let remedy = format!("choose from what it takes: {taken}");
+                reader.report(code::NOT_COVERED, file.element(&filter, index), problem, remedy);
+            }
+        }
+        for (index, subject) in consumer.filter.iter().enumerate() {
+            if let Some(other) = consumer.filter[..index].iter().find(|other| other.overlaps(subject)) {
+                let problem = format!("consumers.{key}.filter: `{subject}` and `{other}` overlap");
+                reader.report(
+                    code::OVERLAP,
+                    file.element(&filter, index),
+                    problem,
+                    "keep the wider of the two".to_owned(),
+                );
+            }
+        }
+    }
+}
+
+/// What is imported must be exported.
+fn imports(fleet: &Fleet, file: &File<'_, '_>, reader: &mut Reader<'_>) {
+    for (name, account) in &fleet.accounts {
+        let at = ["accounts", name, "imports"];
+        if !file.clean(&at, reader) {
+            continue;
+        }
+        for (index, import) in account.imports.iter().enumerate() {
+            let span = file.element(&at, index);
+            if import.account == *name {
+                let problem = format!("accounts.{name}.imports: an account has its own subjects anyway");
+                reader.report(code::DANGLING, span, problem, "name another account".to_owned());
+                continue;
+            }
+            let Some(other) = fleet.accounts.get(&import.account) else {
+                if !reader.headers_lost {
+                    let problem =
+                        format!("accounts.{name}.imports: there is no [accounts.{}]", import.account);
+                    let known = fleet.accounts.keys().map(Name::as_str).filter(|known| **known != **name);
+                    dangling(reader, span, problem, &import.account, known, "accounts");
+                }
+                continue;
+            };
+            let exported = |export: &crate::model::Export| {
+                export.kind == import.kind && export.subject.covers(import.subject.as_str())
+            };
+            let exports = ["accounts", import.account.as_str(), "exports"];
+            if !other.exports.iter().any(exported) && file.clean(&exports, reader) {
+                let (kind, subject) = (import.kind, &import.subject);
+                let problem = format!(
+                    "accounts.{name}.imports: {} does not export the {kind} `{subject}`",
+                    import.account
+                );
+                let remedy = format!(
+                    "add it to [accounts.{}]: exports = [{{ subject = \"{subject}\", kind = \"{kind}\" }}]",
+                    import.account
+                );
+                reader.report(code::NOT_EXPORTED, span, problem, remedy);
+            }
         }
     }
 }
@@ -267,6 +435,12 @@ fn github(fleet: &Fleet, file: &File<'_, '_>, reader: &mut Reader<'_>) {
         }
         return;
     };
+    if fleet.objects.get(PAYLOADS).is_some_and(|bucket| bucket.account == stream.account) {
+        let problem =
+            format!("objects.{PAYLOADS} is the bucket of payloads that are too large for a message");
+        let remedy = "it is there anyway; choose another name for yours".to_owned();
+        reader.report(code::NAME, file.span(&["objects", PAYLOADS]), problem, remedy);
+    }
     let at = |key: &'static str| ["streams", wanted.as_str(), key];
     let subjects = at("subjects");
     if !stream.subjects.is_empty()

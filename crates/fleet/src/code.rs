@@ -41,6 +41,7 @@ codes! {
     RESERVED "WL0129" "subjects that belong to NATS itself";
     STORAGE "WL0130" "streams reserve more than the cluster has";
     TOO_LARGE "WL0131" "the file is too large";
+    NOT_EXPORTED "WL0132" "an import of what is not exported";
 }
 
 /// The title of a code's page, if the code is one of this crate's.

@@ -32,13 +32,15 @@ mod value;
 pub use code::{CODES, title};
 pub use mistake::{Mistake, Mistakes};
 pub use model::{
-    Cluster, Compression, Discard, Fleet, Github, Identity, JetStream, PlatformName, Platforms, Ports,
-    ReceiveAt, Retention, SelfHosted, Spool, Storage, Stream,
+    Account, Acknowledge, Cluster, Compression, Consumer, Deliver, Discard, Exchange, Export, Fleet, Github,
+    Identity, Import, JetStream, JetStreamAccess, KvBucket, Limits, ObjectBucket, PlatformName, Platforms,
+    Ports, ReceiveAt, Retention, SelfHosted, Spool, Storage, Stream, User,
 };
 pub use print::print;
 pub use schema::schema;
 pub use types::{
-    Bytes, EventName, FleetName, Host, Invalid, Name, Organization, Period, SecretSource, Subject, Sync,
+    Bytes, EventName, FleetName, Host, Invalid, Line, Name, Organization, Period, SecretSource, Subject,
+    SubjectPattern, Sync,
 };
 
 use reader::Reader;

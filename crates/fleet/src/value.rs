@@ -124,8 +124,21 @@ macro_rules! text_values {
         }
     )*};
 }
-use crate::types::{EventName, FleetName, Host, Organization, Period, Subject, Sync};
-text_values!(FleetName, Name, Organization, Subject, Period, Sync, Host, EventName, IpAddr, SocketAddr);
+use crate::types::{EventName, FleetName, Host, Line, Organization, Period, Subject, SubjectPattern, Sync};
+text_values!(
+    FleetName,
+    Name,
+    Organization,
+    Subject,
+    SubjectPattern,
+    Line,
+    Period,
+    Sync,
+    Host,
+    EventName,
+    IpAddr,
+    SocketAddr
+);
 
 macro_rules! integer_values {
     ($($name:ty),*) => {$(

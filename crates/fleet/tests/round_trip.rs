@@ -5,9 +5,10 @@
 use proptest::prelude::*;
 use std::net::{IpAddr, SocketAddr};
 use windlass_fleet::{
-    Bytes, Cluster, Compression, Discard, Fleet, Github, Identity, JetStream, Name, Period, PlatformName,
-    Platforms, Ports, ReceiveAt, Retention, SecretSource, SelfHosted, Spool, Storage, Stream, Sync, embedded,
-    parse, parse_bytes, print,
+    Account, Acknowledge, Bytes, Cluster, Compression, Consumer, Deliver, Discard, Exchange, Export, Fleet,
+    Github, Identity, Import, JetStream, JetStreamAccess, KvBucket, Limits, Line, Name, ObjectBucket, Period,
+    PlatformName, Platforms, Ports, ReceiveAt, Retention, SecretSource, SelfHosted, Spool, Storage, Stream,
+    SubjectPattern, Sync, User, embedded, parse, parse_bytes, print,
 };
 
 fn pick<T: Clone + std::fmt::Debug + 'static>(all: &[T]) -> impl Strategy<Value = T> + use<T> {
@@ -54,7 +55,7 @@ prop_compose! {
 prop_compose! {
     /// A stream whose subjects begin with its number, so that no two overlap.
     fn stream(number: usize, clusters: Vec<Name>)(
-        account in name().prop_filter("the system account", |name| name.as_str() != "SYS"),
+        account in account_name(),
         cluster in pick(&clusters),
         tails in proptest::collection::btree_set("[a-zäß%_-]{1,8}", 1..4),
         storage in pick(Storage::ALL),
@@ -65,7 +66,8 @@ prop_compose! {
         discard in pick(Discard::ALL),
         retention in pick(Retention::ALL),
         window in 100..=Period::MAX.as_millis(),
-        compression in pick(Compression::ALL),
+        (compression, max_messages_per_subject, allow_delete, description) in
+            (pick(Compression::ALL), proptest::option::of(1..=i64::MAX as u64), any::<bool>(), description()),
     ) -> Stream {
         let window = max_age.map_or(window, |max_age| window.min(max_age));
         Stream {
@@ -82,8 +84,176 @@ prop_compose! {
             retention,
             duplicate_window: Period::millis(window),
             compression,
+            max_messages_per_subject,
+            allow_delete,
+            description,
         }
     }
+}
+
+fn account_name() -> impl Strategy<Value = Name> {
+    name().prop_filter("the system account", |name| name.as_str() != "SYS")
+}
+
+fn description() -> impl Strategy<Value = Option<Line>> {
+    proptest::option::of("[^\\p{C}]{1,30}").prop_map(|text| text.map(|text| text.parse().unwrap()))
+}
+
+fn patterns() -> impl Strategy<Value = Vec<SubjectPattern>> {
+    proptest::collection::btree_set("[a-z$_]{1,6}(\\.[a-z*]){0,2}(\\.>)?", 0..3)
+        .prop_map(|set| set.iter().map(|text| text.parse().unwrap()).collect())
+}
+
+prop_compose! {
+    fn user()(
+        publish in patterns(),
+        subscribe in patterns(),
+        deny_publish in patterns(),
+        deny_subscribe in patterns(),
+        jetstream in pick(JetStreamAccess::ALL),
+        allow_responses in any::<bool>(),
+    ) -> User {
+        User { publish, subscribe, deny_publish, deny_subscribe, jetstream, allow_responses }
+    }
+}
+
+prop_compose! {
+    fn account()(
+        numbers in proptest::collection::vec(proptest::option::of(1..=i64::MAX as u64), 4),
+        sizes in proptest::collection::vec(proptest::option::of(1..=64_u64 << 20), 3),
+        users in proptest::collection::btree_map(name().prop_filter("admin", |name| name.as_str() != "admin"), user(), 0..3),
+        exports in proptest::collection::btree_set("[a-z]{1,6}\\.>", 0..3),
+        kind in pick(Exchange::ALL),
+    ) -> Account {
+        let size = |index: usize| sizes[index].map(Bytes::new);
+        Account {
+            limits: Limits {
+                connections: numbers[0],
+                subscriptions: numbers[1],
+                max_payload: size(0),
+                streams: numbers[2],
+                consumers: numbers[3],
+                storage: size(1),
+                memory: size(2),
+            },
+            users,
+            exports: exports.iter().map(|text| Export { subject: text.parse().unwrap(), kind }).collect(),
+            imports: Vec::new(),
+        }
+    }
+}
+
+prop_compose! {
+    fn kv(clusters: Vec<Name>)(
+        account in account_name(),
+        cluster in pick(&clusters),
+        history in 1..=64_u32,
+        ttl in proptest::option::of(100..=Period::MAX.as_millis()),
+        max_bytes in proptest::option::of(1_u64..=1 << 40),
+        max_value_size in proptest::option::of(1_u64..=64 << 20),
+        storage in pick(Storage::ALL),
+        compression in pick(Compression::ALL),
+        description in description(),
+    ) -> KvBucket {
+        KvBucket {
+            account,
+            cluster: Some(cluster),
+            history,
+            ttl: ttl.map(Period::millis),
+            max_bytes: max_bytes.map(Bytes::new),
+            max_value_size: max_value_size.map(Bytes::new),
+            storage,
+            replicas: 1,
+            compression,
+            description,
+        }
+    }
+}
+
+prop_compose! {
+    fn objects(clusters: Vec<Name>)(
+        account in account_name(),
+        cluster in pick(&clusters),
+        max_age in proptest::option::of(100..=Period::MAX.as_millis()),
+        max_bytes in proptest::option::of(1_u64..=1 << 40),
+        storage in pick(Storage::ALL),
+        compression in pick(Compression::ALL),
+        description in description(),
+    ) -> ObjectBucket {
+        ObjectBucket {
+            account,
+            cluster: Some(cluster),
+            max_age: max_age.map(Period::millis),
+            max_bytes: max_bytes.map(Bytes::new),
+            storage,
+            replicas: 1,
+            compression,
+            description,
+        }
+    }
+}
+
+prop_compose! {
+    fn consumer(streams: Vec<Name>)(
+        stream in pick(&streams),
+        deliver in pick(Deliver::ALL),
+        acknowledge in pick(Acknowledge::ALL),
+        ack_wait in 1..=Period::MAX.as_millis(),
+        max_deliver in proptest::option::of(1..=i64::MAX as u64),
+        max_ack_pending in 1..=i64::MAX as u64,
+        max_waiting in 1..=i64::MAX as u64,
+        inactive_threshold in proptest::option::of(100..=Period::MAX.as_millis()),
+        description in description(),
+    ) -> Consumer {
+        Consumer {
+            stream,
+            name: None,
+            filter: Vec::new(),
+            deliver,
+            acknowledge,
+            ack_wait: Period::millis(ack_wait),
+            max_deliver,
+            max_ack_pending,
+            max_waiting,
+            inactive_threshold: inactive_threshold.map(Period::millis),
+            description,
+        }
+    }
+}
+
+/// The fleet with accounts, buckets and consumers, and an import of each export.
+fn furnished(fleet: Fleet) -> impl Strategy<Value = Fleet> {
+    let on: Vec<Name> = fleet.clusters.keys().cloned().collect();
+    let streams: Vec<Name> = fleet.streams.keys().cloned().collect();
+    let few = 0..3_usize;
+    let consumers = if streams.is_empty() {
+        Just(std::collections::BTreeMap::new()).boxed()
+    } else {
+        proptest::collection::btree_map(name(), consumer(streams), few.clone()).boxed()
+    };
+    (
+        proptest::collection::btree_map(account_name(), account(), few.clone()),
+        proptest::collection::btree_map(name(), kv(on.clone()), few.clone()),
+        proptest::collection::btree_map(name(), objects(on), few),
+        consumers,
+    )
+        .prop_map(move |(accounts, kv, objects, consumers)| {
+            let mut fleet = fleet.clone();
+            fleet.accounts = accounts;
+            let exporter = fleet.accounts.keys().next().cloned();
+            if let (Some(exporter), Some(name)) = (exporter, fleet.accounts.keys().nth(1).cloned()) {
+                let exports = fleet.accounts[&exporter].exports.clone();
+                let import = |export: &Export| Import {
+                    account: exporter.clone(),
+                    subject: export.subject.clone(),
+                    kind: export.kind,
+                    to: format!("to.{}", export.subject).parse().ok(),
+                };
+                fleet.accounts.get_mut(&name).unwrap().imports = exports.iter().map(import).collect();
+            }
+            (fleet.kv, fleet.objects, fleet.consumers) = (kv, objects, consumers);
+            fleet
+        })
 }
 
 prop_compose! {
@@ -129,8 +299,8 @@ fn fleet() -> impl Strategy<Value = Fleet> {
             names.into_iter().enumerate().map(one).collect::<Vec<_>>()
         });
     let names = proptest::collection::btree_set(name(), 0..4);
-    (clusters, names, "[a-z0-9][a-z0-9-]{0,39}", proptest::option::of(github())).prop_flat_map(
-        |(clusters, names, fleet_name, github)| {
+    (clusters, names, "[a-z0-9][a-z0-9-]{0,39}", proptest::option::of(github()))
+        .prop_flat_map(|(clusters, names, fleet_name, github)| {
             let on: Vec<Name> = clusters.iter().map(|(name, _)| name.clone()).collect();
             let one = |(number, name): (usize, Name)| {
                 stream(number, on.clone()).prop_map(move |it| (name.clone(), it))
@@ -139,8 +309,8 @@ fn fleet() -> impl Strategy<Value = Fleet> {
             (streams, Just((clusters, fleet_name, github))).prop_map(
                 |(streams, (clusters, fleet_name, github))| assemble(clusters, streams, &fleet_name, github),
             )
-        },
-    )
+        })
+        .prop_flat_map(furnished)
 }
 
 fn assemble(
@@ -152,8 +322,12 @@ fn assemble(
     let mut fleet = Fleet {
         identity: Identity { name: fleet_name.parse().unwrap() },
         platforms: Platforms { self_hosted: SelfHosted { hosts: vec![windlass_fleet::Host::Local] } },
+        accounts: std::collections::BTreeMap::new(),
         clusters: clusters.into_iter().collect(),
         streams: streams.into_iter().collect(),
+        consumers: std::collections::BTreeMap::new(),
+        kv: std::collections::BTreeMap::new(),
+        objects: std::collections::BTreeMap::new(),
         github,
     };
     if let Some(github) = &fleet.github {

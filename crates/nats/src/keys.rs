@@ -180,9 +180,27 @@ impl KeyStore {
     /// # Errors
     /// As [`Self::account`].
     pub fn user(&self, account: &str, user: &str) -> Result<Key, Error> {
+        get_or_create(&self.user_file(account, user)?, Kind::User)
+    }
+
+    /// The public keys of an account's identity and signing key, if it has both; nothing is made.
+    ///
+    /// # Errors
+    /// When a key cannot be read.
+    pub fn known_account(&self, name: &str) -> Result<Option<(String, String)>, Error> {
+        let directory = self.account_directory(name)?;
+        let identity = read(&directory.join("account.nk"), Kind::Account)?;
+        let signing = read(&directory.join("signing.nk"), Kind::Account)?;
+        Ok(identity.zip(signing).map(|(one, other)| (one.public().to_owned(), other.public().to_owned())))
+    }
+
+    /// Where a user's key is.
+    ///
+    /// # Errors
+    /// When a name cannot be used.
+    pub fn user_file(&self, account: &str, user: &str) -> Result<PathBuf, Error> {
         names::check("user", user)?;
-        let directory = self.account_directory(account)?.join("users");
-        get_or_create(&directory.join(format!("{user}.nk")), Kind::User)
+        Ok(self.account_directory(account)?.join("users").join(format!("{user}.nk")))
     }
 
     /// Names of the accounts that have a key.

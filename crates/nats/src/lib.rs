@@ -9,6 +9,7 @@
 pub mod authority;
 pub mod config;
 pub mod connect;
+pub mod consumer;
 pub mod creds;
 mod error;
 mod files;
@@ -16,6 +17,7 @@ pub mod hub;
 pub mod jwt;
 pub mod keys;
 mod names;
+pub mod permissions;
 pub mod server;
 pub mod stream;
 

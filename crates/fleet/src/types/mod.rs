@@ -11,7 +11,7 @@ pub use bytes::Bytes;
 pub use names::{EventName, FleetName, Host, Name, Organization};
 pub use period::{Period, Sync};
 pub use secret::SecretSource;
-pub use subject::Subject;
+pub use subject::{Line, Subject, SubjectPattern};
 pub(crate) use subject_set::SubjectSet;
 
 use std::fmt;

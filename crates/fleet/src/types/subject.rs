@@ -60,40 +60,46 @@ fn overlap(one: &str, other: &str) -> bool {
 /// The server and its clients speak through these among themselves; a stream that stored them would answer for them.
 const RESERVED: [&str; 4] = ["$JS.>", "$SYS.>", "$NRG.>", "_INBOX.>"];
 
+/// What NATS takes as a subject to subscribe to.
+fn well_formed(text: &str) -> Result<(), Invalid> {
+    let bad = |why: &str, remedy: &str| {
+        Err(Invalid::new(code::SUBJECT, format!("{} is not a subject: {why}", echo(text)), remedy))
+    };
+    if text.is_empty() {
+        return bad("it is empty", "write one such as \"orders.>\"");
+    }
+    if text.len() > LONGEST {
+        return bad("it has more than 255 bytes", "write a shorter one; wildcards help: \"orders.>\"");
+    }
+    if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return bad("it has white space in it", "write tokens between dots: \"orders.new\"");
+    }
+    let mut tokens = text.split('.').peekable();
+    while let Some(token) = tokens.next() {
+        let last = tokens.peek().is_none();
+        match token {
+            "" => return bad("a token is empty", "write one dot between tokens, none at the ends"),
+            ">" if !last => {
+                return bad("`>` stands before the end", "use `*` for one token, `>` only at the end");
+            }
+            ">" | "*" => {}
+            _ if token.contains(['*', '>']) => {
+                return bad(
+                    "a wildcard is part of a token",
+                    "a wildcard stands alone between dots: \"orders.*.new\"",
+                );
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 impl Text for Subject {
     const WHAT: &'static str = "a subject such as \"github.>\"";
 
     fn from_text(text: &str) -> Result<Self, Invalid> {
-        let bad = |why: &str, remedy: &str| {
-            Err(Invalid::new(code::SUBJECT, format!("{} is not a subject: {why}", echo(text)), remedy))
-        };
-        if text.is_empty() {
-            return bad("it is empty", "write one such as \"orders.>\"");
-        }
-        if text.len() > LONGEST {
-            return bad("it has more than 255 bytes", "write a shorter one; wildcards help: \"orders.>\"");
-        }
-        if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-            return bad("it has white space in it", "write tokens between dots: \"orders.new\"");
-        }
-        let mut tokens = text.split('.').peekable();
-        while let Some(token) = tokens.next() {
-            let last = tokens.peek().is_none();
-            match token {
-                "" => return bad("a token is empty", "write one dot between tokens, none at the ends"),
-                ">" if !last => {
-                    return bad("`>` stands before the end", "use `*` for one token, `>` only at the end");
-                }
-                ">" | "*" => {}
-                _ if token.contains(['*', '>']) => {
-                    return bad(
-                        "a wildcard is part of a token",
-                        "a wildcard stands alone between dots: \"orders.*.new\"",
-                    );
-                }
-                _ => {}
-            }
-        }
+        well_formed(text)?;
         if let Some(reserved) = RESERVED.iter().find(|reserved| overlap(reserved, text)) {
             let problem = format!("{} takes in {reserved}, which belongs to NATS itself", echo(text));
             return Err(Invalid::new(
@@ -114,6 +120,81 @@ impl Text for Subject {
     }
 }
 as_text!(Subject);
+
+/// Subjects that a permission is about: as [`Subject`], and NATS's own besides (`$KV.FLAGS.>`, `_INBOX.>`, `>`).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SubjectPattern(String);
+
+impl SubjectPattern {
+    /// The subjects as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Text for SubjectPattern {
+    const WHAT: &'static str = "a subject such as \"orders.>\"";
+
+    fn from_text(text: &str) -> Result<Self, Invalid> {
+        well_formed(text).map(|()| Self(text.to_owned()))
+    }
+
+    fn to_text(&self) -> String {
+        self.0.clone()
+    }
+
+    fn stand_in() -> Self {
+        Self("stand.in".to_owned())
+    }
+}
+as_text!(SubjectPattern);
+
+/// A line of text for whoever reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line(String);
+
+/// JetStream's own limit of a description.
+const LONGEST_LINE: usize = 4 * 1024;
+
+impl Line {
+    /// The line.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Text for Line {
+    const WHAT: &'static str = "a line such as \"orders of the shop\"";
+
+    fn from_text(text: &str) -> Result<Self, Invalid> {
+        let bad = |problem: &str, remedy: &str| Err(Invalid::new(code::EMPTY, problem, remedy));
+        match text {
+            "" => bad("the line is empty", "write something, or leave the key out"),
+            _ if text.chars().any(char::is_control) => Err(Invalid::new(
+                code::NAME,
+                "the text has a line break or control character in it",
+                "write one line",
+            )),
+            _ if text.len() > LONGEST_LINE => Err(Invalid::new(
+                code::OUT_OF_RANGE,
+                "the line has more than 4096 bytes",
+                "write a shorter one",
+            )),
+            _ => Ok(Self(text.to_owned())),
+        }
+    }
+
+    fn to_text(&self) -> String {
+        self.0.clone()
+    }
+
+    fn stand_in() -> Self {
+        Self("…".to_owned())
+    }
+}
+as_text!(Line);
 
 #[cfg(test)]
 mod tests {

@@ -11,8 +11,6 @@
 //! <directory>/log/nats-<cluster>.log
 //! ```
 
-mod permissions;
-
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -21,16 +19,17 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::authority::Authority;
+use crate::authority::{AccountTerms, Authority};
 use crate::config::{
     self, JetStream, Log, Operator, Preload, Resolver, ServerConfig, Sync, Trust, Websocket,
 };
-use crate::jwt::{AccountLimits, JetStreamLimits, Permissions};
+use crate::jwt::Permissions;
 use crate::keys::SYSTEM_ACCOUNT;
+use crate::permissions::receiver;
+pub use crate::permissions::{EVENT_STREAM, EVENT_SUBJECTS, PAYLOAD_BUCKET};
 use crate::server::{Binary, Health, Monitor, Varz};
 use crate::stream::{self, Change, ObjectBucketSpec, Spec, StreamSpec};
 use crate::{Error, connect, files, names};
-pub use permissions::{EVENT_STREAM, EVENT_SUBJECTS, PAYLOAD_BUCKET, receiver};
 
 const ADMIN: &str = "admin";
 const RECEIVER: &str = "receiver";
@@ -124,8 +123,7 @@ impl Hub {
                 let reason = "it is there twice, or is the system account's";
                 return Err(Error::Name { kind: "account", name: name.to_owned(), reason });
             }
-            let issued =
-                authority.account(name, AccountLimits::default(), Some(JetStreamLimits::default()))?;
+            let issued = authority.account(name, &AccountTerms::default())?;
             let admin = authority.user(name, ADMIN, &Permissions::everything())?;
             let receiver = (name != SYSTEM_ACCOUNT)
                 .then(|| authority.user(name, RECEIVER, &receiver(EVENT_STREAM, PAYLOAD_BUCKET)))
@@ -248,7 +246,7 @@ impl Hub {
             .map(|account| account.admin.as_path())
     }
 
-    /// Credentials for the webhook receiver of the account: see [`receiver`].
+    /// Credentials for the webhook receiver of the account: see [`receiver`](crate::permissions::receiver).
     #[must_use]
     pub fn receiver_creds(&self, account: &str) -> Option<&Path> {
         self.accounts.get(account)?.receiver.as_deref()

@@ -30,10 +30,48 @@ pub struct AccountClaims {
     pub signing_keys: Vec<String>,
     /// Users (by public key) whose tokens issued up to then (seconds since 1970) no longer count.
     pub revocations: BTreeMap<String, i64>,
+    /// What other accounts may import.
+    pub exports: Vec<Export>,
+    /// What it has of other accounts.
+    pub imports: Vec<Import>,
+}
+
+/// Messages, or requests and their answers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Exchange {
+    /// Messages.
+    #[default]
+    Stream,
+    /// Requests and their answers.
+    Service,
+}
+
+/// Subjects that every account of the same operator may import.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Export {
+    /// The subjects.
+    pub subject: String,
+    /// Messages or requests.
+    pub r#type: Exchange,
+}
+
+/// Subjects of another account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Import {
+    /// The subjects, as the other account has them.
+    pub subject: String,
+    /// Public key of the other account.
+    pub account: String,
+    /// What they are called here, if otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local_subject: Option<String>,
+    /// Messages or requests.
+    pub r#type: Exchange,
 }
 
 /// An account's limits. The default is none.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct AccountLimits {
     /// Subscriptions.
     #[serde(rename = "subs", serialize_with = "limit")]
@@ -59,7 +97,7 @@ pub struct AccountLimits {
 }
 
 /// An account's JetStream limits. The default is none.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct JetStreamLimits {
     /// Bytes in memory.
     #[serde(rename = "mem_storage", serialize_with = "limit")]
@@ -120,20 +158,33 @@ pub struct Permissions {
     pub publish: Access,
     /// Subjects to subscribe to.
     pub subscribe: Access,
+    /// It may answer each request that it receives, once and within two minutes, wherever the answer goes to.
+    pub responses: bool,
 }
+
+/// How long an answer may take: the server's own default for answers.
+const ANSWER_WITHIN_NANOS: i64 = 2 * 60 * 1_000_000_000;
 
 impl Permissions {
     /// Everything within the account.
     #[must_use]
     pub fn everything() -> Self {
         let all = Access::Everything { except: Vec::new() };
-        Self { publish: all.clone(), subscribe: all }
+        Self { publish: all.clone(), subscribe: all, responses: false }
     }
 
     /// As a token says it: `{"pub": …, "sub": …}`.
     #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
-        serde_json::json!({ "pub": self.publish.rules(), "sub": self.subscribe.rules() })
+        let mut json = serde_json::json!({ "pub": self.publish.rules(), "sub": self.subscribe.rules() });
+        if let Some(answers) = self.answers() {
+            json["resp"] = serde_json::json!(answers);
+        }
+        json
+    }
+
+    fn answers(&self) -> Option<Answers> {
+        self.responses.then_some(Answers { max: 1, ttl: ANSWER_WITHIN_NANOS })
     }
 }
 
@@ -190,6 +241,12 @@ struct Rules<'a> {
 }
 
 #[derive(Serialize)]
+struct Answers {
+    max: i64,
+    ttl: i64,
+}
+
+#[derive(Serialize)]
 pub(super) struct OperatorBody<'a> {
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     signing_keys: &'a [String],
@@ -206,6 +263,10 @@ pub(super) struct AccountBody<'a> {
     signing_keys: &'a [String],
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     revocations: &'a BTreeMap<String, i64>,
+    #[serde(skip_serializing_if = "<[Export]>::is_empty")]
+    exports: &'a [Export],
+    #[serde(skip_serializing_if = "<[Import]>::is_empty")]
+    imports: &'a [Import],
     r#type: &'static str,
     version: u8,
 }
@@ -226,6 +287,8 @@ struct AllLimits<'a> {
 pub(super) struct UserBody<'a> {
     r#pub: Rules<'a>,
     sub: Rules<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resp: Option<Answers>,
     #[serde(flatten)]
     limits: &'a UserLimits,
     issuer_account: &'a str,
@@ -245,6 +308,12 @@ impl OperatorClaims {
 }
 
 impl AccountClaims {
+    /// As a token says it, below `nats`.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::to_value(self.body()).unwrap_or_default()
+    }
+
     pub(super) fn body(&self) -> AccountBody<'_> {
         AccountBody {
             limits: AllLimits {
@@ -255,6 +324,8 @@ impl AccountClaims {
             },
             signing_keys: &self.signing_keys,
             revocations: &self.revocations,
+            exports: &self.exports,
+            imports: &self.imports,
             r#type: "account",
             version: VERSION,
         }
@@ -266,6 +337,7 @@ impl UserClaims {
         UserBody {
             r#pub: self.permissions.publish.rules(),
             sub: self.permissions.subscribe.rules(),
+            resp: self.permissions.answers(),
             limits: &self.limits,
             issuer_account: &self.account,
             r#type: "user",

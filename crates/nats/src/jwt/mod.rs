@@ -14,8 +14,8 @@ use sha2::{Digest as _, Sha512_256};
 use crate::Error;
 use crate::keys::Key;
 pub use claims::{
-    Access, AccountClaims, AccountLimits, JetStreamLimits, OperatorClaims, Permissions, UserClaims,
-    UserLimits,
+    Access, AccountClaims, AccountLimits, Exchange, Export, Import, JetStreamLimits, OperatorClaims,
+    Permissions, UserClaims, UserLimits,
 };
 
 const HEADER: &str = r#"{"typ":"JWT","alg":"ed25519-nkey"}"#;

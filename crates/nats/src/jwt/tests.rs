@@ -58,6 +58,13 @@ fn account_claims() {
     golden("account.json", &account(&claims, subject.public(), &signer, THEN).unwrap());
     claims.name = "SYS".to_owned();
     claims.jetstream = None;
+    claims.exports.push(Export { subject: "rates.>".to_owned(), r#type: Exchange::Stream });
+    claims.imports.push(Import {
+        subject: "quote".to_owned(),
+        account: key(Kind::Account, 7).public().to_owned(),
+        local_subject: Some("shop.quote".to_owned()),
+        r#type: Exchange::Service,
+    });
     claims.limits.connections = Some(0);
     claims.revocations.insert(key(Kind::User, 6).public().to_owned(), THEN);
     let system = account(&claims, subject.public(), &signer, THEN).unwrap();
@@ -69,6 +76,7 @@ fn user_claims_and_credentials() {
     let permissions = Permissions {
         publish: Access::only(["github.>", "$JS.API.INFO"]),
         subscribe: Access::Only { allow: vec!["_INBOX.>".to_owned()], except: vec!["_INBOX.x.>".to_owned()] },
+        responses: true,
     };
     let token = user_token(permissions);
     golden("user.json", &token);

@@ -146,7 +146,7 @@ fn absent(field: &str) -> Value {
         "compression" => json!("none"),
         "metadata" => json!({}),
         "subjects" => json!([]),
-        "allow_rollup_hdrs" | "allow_direct" | "deny_delete" => json!(false),
+        "allow_rollup_hdrs" | "allow_direct" | "deny_delete" | "deny_purge" => json!(false),
         _ => json!(0),
     }
 }
@@ -186,6 +186,9 @@ fn loss(field: &str, before: &Value, after: &Value, found: &Found) -> Option<Str
     match field {
         "name" | "storage" => {
             return Some(format!("{field} cannot change in place from {before} to {after}"));
+        }
+        "deny_delete" | "deny_purge" if before == &json!(true) => {
+            return Some(format!("{field} cannot be taken back: the server refuses"));
         }
         "retention" if before == "interest" && after == "limits" => return None,
         "retention" => {

@@ -146,7 +146,12 @@ const NOT_YET: [u64; 2] = [10_039, 10_008];
 const KNOWN_WITHIN: Duration = Duration::from_secs(10);
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
-async fn request(context: &Context, what: &str, subject: String, body: &Value) -> Result<Value, Error> {
+pub(crate) async fn request(
+    context: &Context,
+    what: &str,
+    subject: String,
+    body: &Value,
+) -> Result<Value, Error> {
     let deadline = tokio::time::Instant::now() + KNOWN_WITHIN;
     loop {
         match request_once(context, what, subject.clone(), body).await {

@@ -77,6 +77,10 @@ pub struct StreamSpec {
     pub duplicate_window: Option<Duration>,
     /// How messages are compressed on disk.
     pub compression: Compression,
+    /// How many messages of each subject are kept.
+    pub max_messages_per_subject: Option<u64>,
+    /// Messages may not be deleted one by one, nor the stream purged.
+    pub deny_delete: bool,
     /// For the reader.
     pub description: String,
     /// For programs. Keys that are not here and not Windlass's own stay as they are.
@@ -222,11 +226,14 @@ fn stream(spec: &StreamSpec, fleet: &str) -> Result<Wanted, Error> {
         "discard": discard,
         "max_msgs": or_unlimited(spec.max_messages),
         "max_msg_size": or_unlimited(spec.max_message_size.map(u64::from)),
+        "max_msgs_per_subject": or_unlimited(spec.max_messages_per_subject),
+        "deny_delete": spec.deny_delete,
+        "deny_purge": spec.deny_delete,
     })));
     if let Some(window) = spec.duplicate_window {
         config.insert("duplicate_window".to_owned(), nanoseconds(window));
     }
-    let initial = object(json!({ "max_consumers": -1, "max_msgs_per_subject": -1 }));
+    let initial = object(json!({ "max_consumers": -1 }));
     Ok(Wanted { resource, stream: spec.name.clone(), config, initial })
 }
 

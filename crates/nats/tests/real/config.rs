@@ -5,12 +5,12 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use windlass_nats::authority::Authority;
+use windlass_nats::authority::{AccountTerms, Authority};
 use windlass_nats::config::{
     Cluster, Gateway, JetStream, LeafNodes, LeafRemote, Operator, Preload, Resolver, ServerConfig, Sync,
     Trust, Websocket, check,
 };
-use windlass_nats::jwt::{AccountLimits, JetStreamLimits, Permissions};
+use windlass_nats::jwt::Permissions;
 use windlass_nats::server::Binary;
 
 use crate::server::binary;
@@ -27,9 +27,8 @@ fn every_block_is_accepted() {
     let authority = Authority::open(directory.path(), "acme", 1).unwrap();
     let operator = authority.operator().unwrap();
     let operator_file = directory.path().join("jwt/operator.jwt");
-    let system = authority.account("SYS", AccountLimits::default(), None).unwrap();
-    let account =
-        authority.account("GITHUB", AccountLimits::default(), Some(JetStreamLimits::default())).unwrap();
+    let system = authority.account("SYS", &AccountTerms::default()).unwrap();
+    let account = authority.account("GITHUB", &AccountTerms::default()).unwrap();
     let creds = authority.user("GITHUB", "leaf", &Permissions::everything()).unwrap();
     let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
 

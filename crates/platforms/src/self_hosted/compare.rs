@@ -4,17 +4,6 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use windlass_engine::{Difference, FieldChange, Found, How, Resource, Risk};
 
-pub(super) fn limits(found: &Value, wanted: &Value) -> Option<Difference> {
-    let fields: Vec<FieldChange> = wanted
-        .as_object()
-        .into_iter()
-        .flatten()
-        .filter(|(field, value)| found.get(field.as_str()) != Some(value))
-        .map(|(field, value)| FieldChange::new(field, found[field.as_str()].to_string(), value.to_string()))
-        .collect();
-    (!fields.is_empty()).then_some(Difference { how: How::InPlace, fields, risk: Risk::None, why: None })
-}
-
 pub(super) fn server(wanted: &Resource, found: &Found) -> Result<Option<Difference>, String> {
     if let Some(reason) = strands(&wanted.body, &found.body) {
         return Err(reason);
@@ -120,7 +109,7 @@ pub(super) fn receiver(found: &Found) -> Option<Difference> {
         return difference("its settings have changed");
     }
     if !wanted.is_null() && body["token"] != wanted["token"] {
-        return difference("the webhook's secret has changed");
+        return difference("the webhook's secret or its credentials have changed");
     }
     None
 }

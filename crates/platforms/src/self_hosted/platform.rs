@@ -5,8 +5,8 @@ use super::part::{Kind as PartKind, Part};
 use super::ports::Reservations;
 use super::servers::{self, Place, Servers};
 use super::{Options, authority, compare, from_nats, receiver, stored, trouble};
-use futures::FutureExt;
 use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -24,6 +24,8 @@ use windlass_nats::{config, connect};
 
 /// How long a server may take until it answers: it reads its data before.
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
+/// Consumers that are asked for at once.
+const LOOKS_AT_ONCE: usize = 64;
 /// How long a cluster may take to agree on a leader and catch up.
 const SETTLES_WITHIN: Duration = Duration::from_secs(120);
 
@@ -147,14 +149,16 @@ impl SelfHosted {
     async fn look(&self, scope: Scope<'_>) -> Result<Vec<Found>, Trouble> {
         let mut found = Vec::new();
         let mut streams: Vec<(Address, &Value)> = Vec::new();
+        let mut consumers: Vec<(Address, &Value)> = Vec::new();
         let all = scope.wanted.iter().map(|one| (&one.address, &one.body));
         for (address, body) in all.chain(scope.recorded.iter().copied()) {
             let one = match address.kind {
                 Kind::Operator => {
                     authority::operator_exists(&self.options).then(|| (json!({ "name": address.name }), None))
                 }
-                Kind::Account => authority::found_account(&self.options, &address.name)
-                    .map(|(limits, token)| (json!({ "limits": limits, "token": token }), None)),
+                Kind::Account => {
+                    authority::found_account(&self.options, &address.name, body).map(|body| (body, None))
+                }
                 Kind::User => address.name.split_once('/').and_then(|(account, user)| {
                     authority::found_user(&self.options, account, user).map(|body| (body, None))
                 }),
@@ -170,7 +174,10 @@ impl SelfHosted {
                     streams.push((address.clone(), body));
                     None
                 }
-                Kind::Consumer => None,
+                Kind::Consumer => {
+                    consumers.push((address.clone(), body));
+                    None
+                }
             };
             if let Some((body, trouble)) = one {
                 found.push(Found {
@@ -183,7 +190,41 @@ impl SelfHosted {
             }
         }
         found.extend(self.look_at_stored(streams, scope).await?);
+        found.extend(self.look_at_consumers(consumers, scope).await?);
         Ok(found)
+    }
+
+    async fn look_at_consumers(
+        &self,
+        addresses: Vec<(Address, &Value)>,
+        scope: Scope<'_>,
+    ) -> Result<Vec<Found>, Trouble> {
+        let recorded: BTreeMap<&Address, &Value> = scope.known();
+        let look = async |(address, wanted): (Address, &Value)| -> Result<Option<Found>, Trouble> {
+            let known = recorded.get(&address).copied();
+            let at = known.unwrap_or(wanted);
+            let (account, cluster) = (stored::Body(at).text("account"), stored::Body(at).text("cluster"));
+            let client = self.client(&account, ADMIN, &cluster).await.ok().flatten();
+            let seen = match &client {
+                Some(client) => stored::find_consumer(client, at).await.map(Some),
+                None => Ok(None),
+            };
+            let data = Data::default();
+            Ok(match (seen, known) {
+                (Ok(Some(Some(body))), _) => {
+                    Some(Found { address, body, data, trouble: None, unseen: false })
+                }
+                (Ok(Some(None)), _) => None,
+                (Ok(None) | Err(_), Some(known)) => {
+                    let trouble = Some(format!("it cannot be seen while {cluster} is down"));
+                    Some(Found { address, body: json!({ "recorded": known }), data, trouble, unseen: true })
+                }
+                (Ok(None) | Err(_), None) => None,
+            })
+        };
+        let looks = futures::stream::iter(addresses.into_iter().map(look)).buffered(LOOKS_AT_ONCE);
+        let found: Vec<Option<Found>> = looks.try_collect().await?;
+        Ok(found.into_iter().flatten().collect())
     }
 
     async fn look_at_server(&self, address: &Address) -> Option<(Value, Option<String>)> {
@@ -316,25 +357,31 @@ impl SelfHosted {
         match address.kind {
             Kind::Operator => authority::operator(&self.options).map(|_| ()),
             Kind::Account => self.make_account(&address.name).await,
-            Kind::User => {
-                let (account, user) = address.name.split_once('/').unwrap_or((&address.name, ADMIN));
-                let may = body["may"].as_str().unwrap_or("everything");
-                authority::user(&self.options, account, user, may).map(|_| ())
-            }
+            Kind::User => self.make_user(body).await,
             Kind::Server => self.make_server(address, running).await,
             Kind::Cluster => self.settle(&address.name).await,
-            Kind::Stream | Kind::Objects | Kind::Kv => {
-                let account = body["account"].as_str().unwrap_or_else(|| main_account(&self.options.fleet));
-                let cluster = self.cluster_of(address).unwrap_or_default();
-                let client = self.need_client(account, &cluster).await?;
-                stored::ensure(&client, &self.options.fleet, address).await
+            Kind::Stream | Kind::Objects | Kind::Kv | Kind::Consumer => {
+                let at = stored::Body(body);
+                let client = self.need_client(&at.text("account"), &at.text("cluster")).await?;
+                stored::ensure(&client, self.options.fleet.name(), address, body).await
             }
             Kind::Receiver => self.make_receiver().await,
-            Kind::Consumer => Ok(()),
         }
     }
 
     async fn make_account(&self, name: &str) -> Result<(), Trouble> {
+        self.publish_account(name).await?;
+        // A server that learned of an import before what it imports from looks again when it is told again.
+        for importer in authority::importers(&self.options, name) {
+            if authority::account_file(&self.options, importer).is_file() {
+                self.publish_account(importer).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Issues an account's token, and tells every server.
+    async fn publish_account(&self, name: &str) -> Result<(), Trouble> {
         let issued = authority::account(&self.options, name)?;
         for (cluster_name, cluster) in &self.options.fleet.clusters {
             let servers = Servers::known(&self.options, cluster_name.as_str(), cluster);
@@ -344,12 +391,47 @@ impl SelfHosted {
                     place_token(&place, &issued.public_key, &issued.token)?;
                 }
             }
-            let system = self.client(SYSTEM_ACCOUNT, ADMIN, cluster_name.as_str()).await;
-            if let Ok(Some(system)) = system {
-                authority::push(&system, &issued.token).await?;
+            // Servers that are going need not be told any more: they read it when they come back.
+            tokio::select! {
+                told = self.tell(cluster_name.as_str(), &issued.token) => told?,
+                () = self.gone(cluster_name.as_str()) => {}
             }
         }
         Ok(())
+    }
+
+    /// Tells the cluster's running servers an account's token.
+    async fn tell(&self, cluster: &str, token: &str) -> Result<(), Trouble> {
+        match self.client(SYSTEM_ACCOUNT, ADMIN, cluster).await? {
+            Some(system) => authority::push(&system, token).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until no server of the cluster runs.
+    async fn gone(&self, cluster: &str) {
+        while self.reachable(cluster).is_some() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Gives a user its credentials; when they replace others, the servers are told that those count no more.
+    async fn make_user(&self, body: &Value) -> Result<(), Trouble> {
+        let at = stored::Body(body);
+        let (account, user) = (at.text("account"), at.text("name"));
+        authority::user(&self.options, body)?;
+        // Windlass's own connections were made with what it had before.
+        let its_own = format!("{account}/{user}@");
+        self.clients.lock().await.retain(|key, _| !key.starts_with(&its_own));
+        self.publish_revocations(&account).await
+    }
+
+    /// Publishes an account's token again if what it says of its users is no longer so.
+    async fn publish_revocations(&self, account: &str) -> Result<(), Trouble> {
+        match authority::is_current(&self.options, account) {
+            Some(false) => self.publish_account(account).await,
+            Some(true) | None => Ok(()),
+        }
     }
 
     async fn make_server(&self, address: &Address, running: bool) -> Result<(), Trouble> {
@@ -551,16 +633,18 @@ impl SelfHosted {
             Kind::Receiver => {
                 self.control.unwant(receiver::PART).await.map_err(|error| trouble("end the receiver", &error))
             }
-            Kind::Stream | Kind::Objects | Kind::Kv => {
-                let account = body["account"].as_str().unwrap_or_else(|| main_account(&self.options.fleet));
-                let known = body["cluster"].as_str().map(str::to_owned);
-                let cluster = known.or_else(|| self.cluster_of(address)).unwrap_or_default();
-                let client = self.need_client(account, &cluster).await?;
-                stored::delete(&client, address).await
+            Kind::Stream | Kind::Objects | Kind::Kv | Kind::Consumer => {
+                let at = stored::Body(body);
+                let client = self.need_client(&at.text("account"), &at.text("cluster")).await?;
+                match address.kind {
+                    Kind::Consumer => stored::delete_consumer(&client, body).await,
+                    _ => stored::delete(&client, address).await,
+                }
             }
             Kind::User => {
                 let (account, user) = address.name.split_once('/').unwrap_or((&address.name, ADMIN));
-                authority::put_aside(&self.options, &authority::creds_file(&self.options, account, user))
+                authority::remove_user(&self.options, account, user)?;
+                self.publish_revocations(account).await
             }
             Kind::Account => {
                 authority::put_aside(&self.options, &authority::account_file(&self.options, &address.name))
@@ -569,7 +653,7 @@ impl SelfHosted {
                 let jwt = self.options.directory.join("jwt").join("operator.jwt");
                 authority::put_aside(&self.options, &jwt)
             }
-            Kind::Cluster | Kind::Consumer => Ok(()),
+            Kind::Cluster => Ok(()),
         }
     }
 }
@@ -592,7 +676,6 @@ impl Platform for SelfHosted {
                     body["host"]
                 ))
             }
-            Kind::Consumer | Kind::Kv => Err("this version does not make it".to_owned()),
             _ => Ok(()),
         }
     }
@@ -608,7 +691,13 @@ impl Platform for SelfHosted {
             return Err(message.to_owned());
         }
         let holds = address.kind.holds_data() && found.data.messages > 0;
-        Ok(if holds { Risk::LosesData } else { Risk::None })
+        Ok(match address.kind {
+            // Its place in the stream is gone.
+            Kind::Consumer => Risk::Irreversible,
+            Kind::User => Risk::Interrupts,
+            _ if holds => Risk::LosesData,
+            _ => Risk::None,
+        })
     }
 
     fn find<'a>(&'a self, scope: Scope<'a>) -> BoxFuture<'a, Result<Vec<Found>, Trouble>> {
@@ -627,17 +716,16 @@ impl Platform for SelfHosted {
             return Ok((*recorded != wanted.body).then_some(difference));
         }
         match wanted.address.kind {
-            Kind::Account => Ok(compare::limits(&body["limits"], &authority::wanted_limits())),
-            Kind::User => {
-                Ok(authority::compare_user(body, wanted.body["may"].as_str().unwrap_or("everything")))
-            }
+            Kind::Account => Ok(authority::compare_account(body)),
+            Kind::User => Ok(authority::compare_user(body, &wanted.body)),
             Kind::Server => compare::server(wanted, found),
             Kind::Cluster => Ok(compare::cluster(wanted, found)),
             Kind::Stream | Kind::Objects | Kind::Kv => {
-                stored::compare(&self.options.fleet, &wanted.address, body)
+                stored::compare(self.options.fleet.name(), &wanted.address, &wanted.body, body)
             }
+            Kind::Consumer => stored::compare_consumer(self.options.fleet.name(), &wanted.body, body),
             Kind::Receiver => Ok(compare::receiver(found)),
-            Kind::Operator | Kind::Consumer => Ok(None),
+            Kind::Operator => Ok(None),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::part::{Kind, Part};
 use super::{Options, health, ports};
+use sha2::{Digest, Sha256};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -55,9 +56,13 @@ pub(super) fn part(
         monitor: None,
         store: None,
         listens: vec![listen],
-        // Other secrets in the same file need a new process, too.
-        token: secret.1.clone(),
+        // Other secrets or credentials in the same files need a new process, too.
+        token: digest(&secret.1, &super::authority::user_version(options, account, RECEIVER)),
     }
+}
+
+fn digest(secrets: &str, credentials: &str) -> String {
+    hex::encode(Sha256::new().chain_update(secrets).chain_update(credentials).finalize())
 }
 
 /// Waits until it takes deliveries and is connected to NATS, so that the first event is not spooled.

@@ -5,32 +5,15 @@ use futures::StreamExt;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use windlass_engine::wanted::PAYLOADS;
 use windlass_engine::{Address, Data, Difference, FieldChange, How, Kind, Risk, Trouble};
-use windlass_fleet::{Fleet, Period, Stream};
+use windlass_fleet::{Bytes, Period};
 use windlass_nats::async_nats::Client;
 use windlass_nats::async_nats::jetstream;
+use windlass_nats::consumer::{self, ConsumerSpec};
 use windlass_nats::stream::{
-    Compression, Decision, Discard, Found, ObjectBucketSpec, Refusal, Retention, Spec, Storage, StreamSpec,
-    decide,
+    Compression, Decision, Discard, Found, KvBucketSpec, ObjectBucketSpec, Refusal, Retention, Spec, Storage,
+    StreamSpec, decide,
 };
-
-/// A payload outlives the message that points at it by as long as a redelivery may still come.
-const PAYLOAD_GRACE: Duration = Duration::from_secs(3 * 24 * 60 * 60);
-
-/// What an address is to be, in JetStream's terms; `None` where the fleet has no such thing.
-pub(super) fn spec(fleet: &Fleet, address: &Address) -> Option<Spec> {
-    match address.kind {
-        Kind::Stream => {
-            let (name, stream) = fleet.streams.get_key_value(address.name.as_str())?;
-            Some(stream_spec(name.as_str(), stream).into())
-        }
-        Kind::Objects if address.name == PAYLOADS => {
-            fleet.github_stream().map(|(_, stream)| payloads(stream).into())
-        }
-        _ => None,
-    }
-}
 
 /// The stream underneath: `OBJ_…` for an object bucket, `KV_…` for a key-value bucket.
 pub(super) fn stream_name(address: &Address) -> String {
@@ -41,55 +24,125 @@ pub(super) fn stream_name(address: &Address) -> String {
     }
 }
 
-fn stream_spec(name: &str, stream: &Stream) -> StreamSpec {
-    StreamSpec {
-        name: name.to_owned(),
-        subjects: stream.subjects.iter().map(|subject| subject.as_str().to_owned()).collect(),
-        storage: storage(stream),
-        replicas: replicas(stream),
-        max_age: stream.max_age.map(Period::duration),
-        max_bytes: stream.max_bytes.map(windlass_fleet::Bytes::get),
-        max_messages: stream.max_messages,
-        max_message_size: stream.max_message_size.and_then(|size| u32::try_from(size.get()).ok()),
-        discard: match stream.discard {
-            windlass_fleet::Discard::Old => Discard::Old,
-            windlass_fleet::Discard::New => Discard::New,
-        },
-        retention: match stream.retention {
-            windlass_fleet::Retention::Limits => Retention::Limits,
-            windlass_fleet::Retention::Interest => Retention::Interest,
-            windlass_fleet::Retention::WorkQueue => Retention::WorkQueue,
-        },
-        duplicate_window: Some(stream.duplicate_window.duration()),
-        compression: match stream.compression {
-            windlass_fleet::Compression::None => Compression::None,
-            windlass_fleet::Compression::S2 => Compression::S2,
-        },
-        ..StreamSpec::default()
+/// A resource's body, in the fleet file's words, read key by key.
+#[derive(Clone, Copy)]
+pub(super) struct Body<'a>(pub(super) &'a Value);
+
+impl Body<'_> {
+    pub(super) fn text(&self, key: &str) -> String {
+        self.0[key].as_str().unwrap_or_default().to_owned()
+    }
+
+    pub(super) fn texts(&self, key: &str) -> Vec<String> {
+        self.0[key]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|one| one.as_str().map(str::to_owned))
+            .collect()
+    }
+
+    pub(super) fn number(&self, key: &str) -> Option<u64> {
+        self.0[key].as_u64()
+    }
+
+    pub(super) fn bytes(&self, key: &str) -> Option<u64> {
+        let written = self.0[key].as_str().and_then(|text| text.parse::<Bytes>().ok()).map(Bytes::get);
+        written.or_else(|| self.number(key))
+    }
+
+    pub(super) fn period(&self, key: &str) -> Option<Duration> {
+        Some(self.0[key].as_str()?.parse::<Period>().ok()?.duration())
+    }
+
+    fn size(&self, key: &str) -> Option<u32> {
+        self.bytes(key).and_then(|bytes| u32::try_from(bytes).ok())
+    }
+
+    fn replicas(&self) -> u8 {
+        self.number("replicas").and_then(|replicas| u8::try_from(replicas).ok()).unwrap_or(1)
+    }
+
+    fn storage(&self) -> Storage {
+        if self.0["storage"] == "memory" { Storage::Memory } else { Storage::File }
+    }
+
+    fn compression(&self) -> Compression {
+        if self.0["compression"] == "s2" { Compression::S2 } else { Compression::None }
     }
 }
 
-/// The bucket of large payloads: kept as its stream is kept, and a little longer.
-fn payloads(stream: &Stream) -> ObjectBucketSpec {
-    ObjectBucketSpec {
-        name: PAYLOADS.to_owned(),
-        storage: storage(stream),
-        replicas: replicas(stream),
-        max_age: stream.max_age.map(|age| age.duration().saturating_add(PAYLOAD_GRACE)),
-        description: "Payloads of GitHub's events that are too large for a message".to_owned(),
-        ..ObjectBucketSpec::default()
+/// What is to be, in JetStream's terms.
+fn spec(address: &Address, body: &Value) -> Spec {
+    let body = Body(body);
+    let name = address.name.clone();
+    match address.kind {
+        Kind::Kv => KvBucketSpec {
+            name,
+            storage: body.storage(),
+            replicas: body.replicas(),
+            history: body.number("history").and_then(|history| u8::try_from(history).ok()).unwrap_or(1),
+            max_age: body.period("ttl"),
+            max_bytes: body.bytes("max_bytes"),
+            max_value_size: body.size("max_value_size"),
+            compression: body.compression(),
+            description: body.text("description"),
+            ..KvBucketSpec::default()
+        }
+        .into(),
+        Kind::Objects => ObjectBucketSpec {
+            name,
+            storage: body.storage(),
+            replicas: body.replicas(),
+            max_age: body.period("max_age"),
+            max_bytes: body.bytes("max_bytes"),
+            compression: body.compression(),
+            description: body.text("description"),
+            ..ObjectBucketSpec::default()
+        }
+        .into(),
+        _ => StreamSpec {
+            name,
+            subjects: body.texts("subjects"),
+            storage: body.storage(),
+            replicas: body.replicas(),
+            max_age: body.period("max_age"),
+            max_bytes: body.bytes("max_bytes"),
+            max_messages: body.number("max_messages"),
+            max_message_size: body.size("max_message_size"),
+            discard: if body.0["discard"] == "new" { Discard::New } else { Discard::Old },
+            retention: match body.0["retention"].as_str() {
+                Some("interest") => Retention::Interest,
+                Some("workqueue") => Retention::WorkQueue,
+                _ => Retention::Limits,
+            },
+            duplicate_window: body.period("duplicate_window"),
+            compression: body.compression(),
+            max_messages_per_subject: body.number("max_messages_per_subject"),
+            deny_delete: body.0["allow_delete"] == false,
+            description: body.text("description"),
+            ..StreamSpec::default()
+        }
+        .into(),
     }
 }
 
-fn storage(stream: &Stream) -> Storage {
-    match stream.storage {
-        windlass_fleet::Storage::File => Storage::File,
-        windlass_fleet::Storage::Memory => Storage::Memory,
+/// What a consumer is to be.
+fn consumer_spec(body: &Value) -> ConsumerSpec {
+    let body = Body(body);
+    ConsumerSpec {
+        stream: body.text("stream"),
+        name: body.text("name"),
+        filter: body.texts("filter"),
+        deliver: body.text("deliver"),
+        acknowledge: body.text("acknowledge"),
+        ack_wait: body.period("ack_wait").unwrap_or_default(),
+        max_deliver: body.number("max_deliver"),
+        max_ack_pending: body.number("max_ack_pending").unwrap_or_default(),
+        max_waiting: body.number("max_waiting").unwrap_or_default(),
+        inactive_threshold: body.period("inactive_threshold"),
+        description: body.text("description"),
     }
-}
-
-fn replicas(stream: &Stream) -> u8 {
-    u8::try_from(stream.replicas).unwrap_or(1)
 }
 
 /// Every stream of the account, as the server answers it.
@@ -154,9 +207,13 @@ pub(super) fn is_where_wanted(wanted: &Value, at: &Value) -> Result<(), String> 
     Ok(())
 }
 
-pub(super) fn compare(fleet: &Fleet, address: &Address, found: &Value) -> Result<Option<Difference>, String> {
-    let Some(spec) = spec(fleet, address) else { return Ok(None) };
-    let wanted = spec.wanted(fleet.name()).map_err(|error| error.to_string())?;
+pub(super) fn compare(
+    fleet: &str,
+    address: &Address,
+    body: &Value,
+    found: &Value,
+) -> Result<Option<Difference>, String> {
+    let wanted = spec(address, body).wanted(fleet).map_err(|error| error.to_string())?;
     let parsed = Found::parse(found.clone())?;
     match decide(&wanted, Some(&parsed)) {
         Decision::Unchanged | Decision::Create(_) => Ok(None),
@@ -171,27 +228,70 @@ pub(super) fn compare(fleet: &Fleet, address: &Address, found: &Value) -> Result
     }
 }
 
+pub(super) fn compare_consumer(
+    fleet: &str,
+    body: &Value,
+    found: &Value,
+) -> Result<Option<Difference>, String> {
+    let wanted = consumer_spec(body).config(fleet).map_err(|error| error.to_string())?;
+    let difference = |how, changes: &[windlass_nats::stream::FieldChange], risk, why: Option<&str>| {
+        let fields = changes.iter().map(|one| {
+            FieldChange::new(&one.field, readable(&one.field, &one.from), readable(&one.field, &one.to))
+        });
+        Ok(Some(Difference { how, fields: fields.collect(), risk, why: why.map(str::to_owned) }))
+    };
+    match consumer::decide(&wanted, &found["config"]) {
+        consumer::Decision::Unchanged => Ok(None),
+        consumer::Decision::Update(fields) => difference(How::InPlace, &fields, Risk::None, None),
+        consumer::Decision::Replace(fields) => {
+            let why = "the server cannot change it in place: a new one begins where the file says";
+            difference(How::Replace, &fields, Risk::Irreversible, Some(why))
+        }
+        consumer::Decision::Foreign(owner) => Err(format!("it belongs to the fleet {owner}")),
+    }
+}
+
 /// JetStream's own notation in a person's: nanoseconds as durations, sizes with units.
 fn readable(field: &str, value: &str) -> String {
     let number = value.parse::<i64>();
     match (field, number) {
-        ("max_age" | "duplicate_window", Ok(0)) => "for ever".to_owned(),
-        ("max_age" | "duplicate_window", Ok(nanoseconds)) => {
+        ("max_age" | "duplicate_window" | "inactive_threshold", Ok(0)) => "for ever".to_owned(),
+        ("max_age" | "duplicate_window" | "ack_wait" | "inactive_threshold", Ok(nanoseconds)) => {
             Period::millis(u64::try_from(nanoseconds / 1_000_000).unwrap_or(0)).to_string()
         }
         (_, Ok(-1)) => "no limit".to_owned(),
         ("max_bytes" | "max_msg_size", Ok(bytes)) => {
-            windlass_fleet::Bytes::new(u64::try_from(bytes).unwrap_or(0)).to_string()
+            Bytes::new(u64::try_from(bytes).unwrap_or(0)).to_string()
         }
         _ => value.trim_matches('"').to_owned(),
     }
 }
 
 /// Makes it, or makes it what is wanted.
-pub(super) async fn ensure(client: &Client, fleet: &Fleet, address: &Address) -> Result<(), Trouble> {
-    let Some(spec) = spec(fleet, address) else { return Ok(()) };
-    windlass_nats::stream::ensure(client, fleet.name(), &[spec]).await.map_err(from_nats)?;
+pub(super) async fn ensure(
+    client: &Client,
+    fleet: &str,
+    address: &Address,
+    body: &Value,
+) -> Result<(), Trouble> {
+    if address.kind == Kind::Consumer {
+        return consumer::ensure(client, fleet, &consumer_spec(body)).await.map_err(from_nats);
+    }
+    let spec = spec(address, body);
+    windlass_nats::stream::ensure(client, fleet, &[spec]).await.map_err(from_nats)?;
     Ok(())
+}
+
+/// What a consumer is, as the server says; `None` when it is not there.
+pub(super) async fn find_consumer(client: &Client, body: &Value) -> Result<Option<Value>, Trouble> {
+    let body = Body(body);
+    let found = consumer::find(client, &body.text("stream"), &body.text("name")).await.map_err(from_nats)?;
+    Ok(found.map(|mut found| json!({ "config": found["config"].take() })))
+}
+
+pub(super) async fn delete_consumer(client: &Client, body: &Value) -> Result<(), Trouble> {
+    let body = Body(body);
+    consumer::delete(client, &body.text("stream"), &body.text("name")).await.map_err(from_nats)
 }
 
 /// Deletes it with everything in it.

@@ -1,4 +1,4 @@
-//! What the hub's users may do.
+//! Which subjects a user needs for what it is there for.
 
 use crate::jwt::{Access, Permissions};
 
@@ -8,6 +8,30 @@ pub const EVENT_STREAM: &str = "GITHUB";
 pub const EVENT_SUBJECTS: &str = "github.>";
 /// The object bucket for events that are too large for a message.
 pub const PAYLOAD_BUCKET: &str = "GITHUB_PAYLOADS";
+
+/// Where answers arrive.
+pub const INBOX: &str = "_INBOX.>";
+
+/// What a user publishes to who looks at streams and buckets and reads them through consumers: every request of
+/// JetStream that neither makes, changes nor deletes a stream, and acknowledgements.
+pub const READ: [&str; 13] = [
+    "$JS.API.INFO",
+    "$JS.API.STREAM.NAMES",
+    "$JS.API.STREAM.LIST",
+    "$JS.API.STREAM.INFO.*",
+    "$JS.API.STREAM.MSG.GET.*",
+    "$JS.API.DIRECT.GET.>",
+    "$JS.API.CONSUMER.CREATE.>",
+    "$JS.API.CONSUMER.NAMES.*",
+    "$JS.API.CONSUMER.LIST.*",
+    "$JS.API.CONSUMER.INFO.>",
+    "$JS.API.CONSUMER.MSG.NEXT.>",
+    "$JS.ACK.>",
+    "$JS.FC.>",
+];
+
+/// What a user publishes to who may do everything with streams, consumers and buckets.
+pub const MANAGE: [&str; 3] = ["$JS.API.>", "$JS.ACK.>", "$JS.FC.>"];
 
 /// The webhook receiver: it adds events and payloads and can look whether a payload is there. It can neither read
 /// events, nor change, purge or delete anything, nor see what others do. Because it cannot purge, it cannot replace a
@@ -27,5 +51,5 @@ pub fn receiver(stream: &str, bucket: &str) -> Permissions {
         &format!("$JS.API.STREAM.INFO.{bucket}"),
         &format!("$JS.API.DIRECT.GET.{bucket}.{entries}"),
     ]);
-    Permissions { publish, subscribe: Access::only(["_INBOX.>"]) }
+    Permissions { publish, subscribe: Access::only([INBOX]), responses: false }
 }

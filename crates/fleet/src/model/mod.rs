@@ -3,11 +3,16 @@
 use crate::code;
 use crate::reader::Reader;
 use crate::types::{
-    Bytes, EventName, FleetName, Host, Invalid, Name, Organization, Period, SecretSource, Subject, Sync,
+    Bytes, EventName, FleetName, Host, Invalid, Line, Name, Organization, Period, SecretSource, Subject, Sync,
 };
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use toml::de::DeTable;
+
+mod account;
+mod stored;
+pub use account::{Account, Exchange, Export, Import, JetStreamAccess, Limits, User};
+pub use stored::{Acknowledge, Consumer, Deliver, KvBucket, ObjectBucket};
 
 /// GitHub redelivers what failed for as long as this, so a stream that forgets sooner may take a delivery twice.
 pub(crate) const REDELIVERY: Period = Period::days(3);
@@ -19,16 +24,22 @@ table! {
         identity as "fleet": Identity;
         /// Where clusters can run.
         platforms: Platforms;
+        /// Accounts by name. One that streams name need not be here: then it has no limits and no users but `admin`.
+        accounts: BTreeMap<Name, Account>;
         /// Clusters by name.
         clusters: BTreeMap<Name, Cluster>;
         /// Streams by name. The name is the stream's in JetStream.
         streams: BTreeMap<Name, Stream>;
+        /// Durable consumers by name.
+        consumers: BTreeMap<Name, Consumer>;
+        /// Key-value buckets by name. The name is the bucket's in JetStream.
+        kv: BTreeMap<Name, KvBucket>;
+        /// Object buckets by name. The name is the bucket's in JetStream.
+        objects: BTreeMap<Name, ObjectBucket>;
         /// GitHub's events. Without this table no receiver runs.
         github: Option<Github>;
     }
     later {
-        "accounts": "accounts and users come later; streams name their account themselves",
-        "consumers": "consumers come later",
         "scaling": "scaling comes later",
         "rollout": "rollouts come later",
         "flags": "flags come later",
@@ -48,7 +59,13 @@ impl Fleet {
     /// The cluster that a stream is on; every stream of a fleet that was read has one.
     #[must_use]
     pub fn cluster_of(&self, stream: &Stream) -> Option<(&Name, &Cluster)> {
-        match &stream.cluster {
+        self.cluster_named(stream.cluster.as_ref())
+    }
+
+    /// The cluster of that name, or the only one.
+    #[must_use]
+    pub fn cluster_named(&self, name: Option<&Name>) -> Option<(&Name, &Cluster)> {
+        match name {
             Some(name) => self.clusters.get_key_value(name),
             None => self.only_cluster(),
         }
@@ -238,6 +255,12 @@ table! {
         duplicate_window: Period = REDELIVERY, in SHORTEST..=Period::MAX;
         /// How its messages are compressed on disk.
         compression: Compression = Compression::None;
+        /// How many messages it keeps of each subject. Without this key, any number.
+        max_messages_per_subject: Option<u64>, in 1..=i64::MAX as u64;
+        /// Messages may be deleted one by one, and the stream purged.
+        allow_delete: bool = true;
+        /// A line for the reader.
+        description: Option<Line>;
     }
     finish settle_window;
 }
@@ -245,7 +268,7 @@ table! {
 /// The shortest that the server takes.
 const SHORTEST: Period = Period::millis(100);
 
-fn not_the_system_account(account: &Name) -> Result<(), Invalid> {
+pub(crate) fn not_the_system_account(account: &Name) -> Result<(), Invalid> {
     if account.as_str() != "SYS" {
         return Ok(());
     }
