@@ -3,7 +3,7 @@
 use crate::{Address, Kind, Resource};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use windlass_fleet::{Cluster, Fleet, Name, Period, PlatformName, Stream};
+use windlass_fleet::{Cluster, Fleet, Name, Period, PlatformName, ReceiveAt, Stream};
 
 /// The platform of what lives on your own machines.
 pub const SELF_HOSTED: &str = "self-hosted";
@@ -54,7 +54,12 @@ pub fn resources(fleet: &Fleet) -> Vec<Resource> {
     if let (Some(github), Some((name, stream))) = (&fleet.github, fleet.github_stream()) {
         let bucket = Address::new(Kind::Objects, PAYLOADS);
         let user = Address::new(Kind::User, format!("{}/{RECEIVER}", stream.account));
-        let receiver = Resource::new(Address::new(Kind::Receiver, "github"), SELF_HOSTED, github.to_json())
+        let at = if github.receive_at == ReceiveAt::Edge {
+            PlatformName::Cloudflare
+        } else {
+            PlatformName::SelfHosted
+        };
+        let receiver = Resource::new(Address::new(Kind::Receiver, "github"), at.as_str(), github.to_json())
             .after([Address::new(Kind::Stream, name.as_str()), bucket.clone(), user]);
         let body = payloads(stream);
         all.extend([At::of(fleet, &stream.account, stream.cluster.as_ref()).stored(bucket, body), receiver]);
@@ -149,6 +154,11 @@ fn add_cluster(
         // The first one decides whether the cluster can have the size that is wanted.
         if index > 0 {
             resource = resource.after([Address::new(Kind::Server, server_name(name, 0))]);
+        }
+        if cluster.leaf_of.is_some() {
+            // It joins the other cluster with each account's credentials.
+            let admin = |account: &Address| Address::new(Kind::User, format!("{}/{ADMIN}", account.name));
+            resource = resource.after(accounts.iter().map(admin));
         }
         resource.group = Some(address.to_string());
         all.push(resource);

@@ -23,6 +23,8 @@ pub(crate) fn check(fleet: &mut Fleet, root: &Node<'_>, reader: &mut Reader<'_>)
     place_streams(fleet, &file, reader);
     overlaps(fleet, &file, reader);
     names(fleet, &file, reader);
+    leaf_nodes(fleet, &file, reader);
+    scaling(fleet, &file, reader);
     consumers(fleet, &file, reader);
     imports(fleet, &file, reader);
     if !reader.broken {
@@ -253,6 +255,62 @@ fn storage(fleet: &Fleet, file: &File<'_, '_>, reader: &mut Reader<'_>) {
     }
 }
 
+/// A leaf node joins another cluster, and no chain of them comes back to where it began.
+fn leaf_nodes(fleet: &Fleet, file: &File<'_, '_>, reader: &mut Reader<'_>) {
+    for (name, cluster) in &fleet.clusters {
+        let at = ["clusters", name, "leaf_of"];
+        let Some(hub) = cluster.leaf_of.as_ref().filter(|_| file.clean(&at, reader)) else { continue };
+        if !fleet.clusters.contains_key(hub) {
+            if !reader.headers_lost {
+                let problem = format!("clusters.{name}.leaf_of: there is no [clusters.{hub}]");
+                let known = fleet.clusters.keys().map(Name::as_str).filter(|known| **known != **name);
+                dangling(reader, file.span(&at), problem, hub, known, "clusters");
+            }
+            continue;
+        }
+        let next = |name: &Name| fleet.clusters.get(name).and_then(|cluster| cluster.leaf_of.clone());
+        let chain = std::iter::successors(Some(name.clone()), next);
+        if let Some(way) = chain.skip(1).take(fleet.clusters.len()).position(|one| one == *name) {
+            let problem = match way {
+                0 => format!("clusters.{name}.leaf_of: it would be a leaf node of itself"),
+                _ => format!("clusters.{name}.leaf_of: it comes back to {name}, so that nobody is the hub"),
+            };
+            let remedy = "leave it out at the cluster that the others join".to_owned();
+            reader.report(code::CIRCLE, file.span(&at), problem, remedy);
+            continue;
+        }
+        let domain = |cluster: &crate::model::Cluster| cluster.jetstream.domain.clone();
+        let theirs = fleet.clusters.get(hub).and_then(domain);
+        if domain(cluster).is_none() || domain(cluster) == theirs {
+            let problem = format!(
+                "clusters.{name}.leaf_of: streams here and in {hub} can only be told apart by JetStream's domain"
+            );
+            let remedy =
+                format!("give each its own, such as [clusters.{name}] jetstream = {{ domain = \"{name}\" }}");
+            reader.report(code::WHICH_CLUSTER, file.span(&at), problem, remedy);
+        }
+    }
+}
+
+/// What is scaled is a cluster of the file.
+fn scaling(fleet: &Fleet, file: &File<'_, '_>, reader: &mut Reader<'_>) {
+    for (name, scaling) in &fleet.scaling {
+        let span = file.span(&["scaling", name]);
+        if !fleet.clusters.contains_key(name) {
+            if !reader.headers_lost {
+                let problem = format!("scaling.{name}: there is no [clusters.{name}]");
+                dangling(reader, span, problem, name, fleet.clusters.keys().map(Name::as_str), "clusters");
+            }
+        } else if let (Some(min), Some(max)) = (scaling.min, scaling.max)
+            && min > max
+        {
+            let problem = format!("scaling.{name}: at least {min} servers and at most {max}");
+            let at = file.span(&["scaling", name, "max"]);
+            reader.report(code::OUT_OF_RANGE, at, problem, "let `max` be no less than `min`".to_owned());
+        }
+    }
+}
+
 /// Names that are somebody else's.
 fn names(fleet: &Fleet, file: &File<'_, '_>, reader: &mut Reader<'_>) {
     for name in fleet.accounts.keys() {
@@ -373,7 +431,8 @@ fn imports(fleet: &Fleet, file: &File<'_, '_>, reader: &mut Reader<'_>) {
 /// A port that is taken by somebody else gives way to the next free one, but a file that wants the same twice is wrong.
 fn addresses(fleet: &Fleet, file: &File<'_, '_>, reader: &mut Reader<'_>) {
     let mut wanted: Vec<(SocketAddr, String, Range<usize>)> = Vec::new();
-    for (name, cluster) in &fleet.clusters {
+    let here = |cluster: &&crate::model::Cluster| cluster.platform == crate::model::PlatformName::SelfHosted;
+    for (name, cluster) in fleet.clusters.iter().filter(|(_, cluster)| here(cluster)) {
         let ports = &cluster.ports;
         let whole = ["clusters", name, "ports"];
         let host = ["clusters", name, "host"];
@@ -382,7 +441,9 @@ fn addresses(fleet: &Fleet, file: &File<'_, '_>, reader: &mut Reader<'_>) {
         }
         let keys = [("client", ports.client), ("websocket", ports.websocket), ("monitor", ports.monitor)];
         let routes = (cluster.servers > 1).then_some(("cluster", ports.cluster));
-        for (key, port) in keys.into_iter().chain(routes) {
+        let gateway = cluster.super_cluster.then_some(("gateway", ports.gateway));
+        let leaf = fleet.is_joined(name).then_some(("leaf", ports.leaf));
+        for (key, port) in keys.into_iter().chain(routes).chain(gateway).chain(leaf) {
             let path = ["clusters", name, "ports", key];
             for server in 0..cluster.servers {
                 let which = if server == 0 { String::new() } else { format!(" of server {server}") };
@@ -424,6 +485,15 @@ fn github(fleet: &Fleet, file: &File<'_, '_>, reader: &mut Reader<'_>) {
     let Some(github) = &fleet.github else { return };
     if !file.clean(&["github", "stream"], reader) {
         return;
+    }
+    let at_the_edge = github.receive_at == crate::model::ReceiveAt::Edge;
+    let cloudflare = crate::model::PlatformName::Cloudflare;
+    let sure = fleet.clusters.keys().all(|name| file.clean(&["clusters", name, "platform"], reader));
+    if at_the_edge && sure && !reader.broken && !fleet.clusters.values().any(|one| one.platform == cloudflare)
+    {
+        let problem = "github.receive_at: no cluster is on cloudflare, so there is no edge".to_owned();
+        let remedy = "add one such as [clusters.edge] with platform = \"cloudflare\"".to_owned();
+        reader.report(code::WHICH_CLUSTER, file.span(&["github", "receive_at"]), problem, remedy);
     }
     let wanted = &github.stream;
     let Some(stream) = fleet.streams.get(wanted) else {

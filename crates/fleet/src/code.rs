@@ -42,6 +42,9 @@ codes! {
     STORAGE "WL0130" "streams reserve more than the cluster has";
     TOO_LARGE "WL0131" "the file is too large";
     NOT_EXPORTED "WL0132" "an import of what is not exported";
+    OTHER_PLATFORM "WL0133" "a key that another platform has";
+    CIRCLE "WL0134" "leaf nodes in a circle";
+    ENVIRONMENT "WL0135" "an environment that is not there, or not allowed there";
 }
 
 /// The title of a code's page, if the code is one of this crate's.

@@ -15,6 +15,7 @@
 mod definition;
 mod check;
 mod code;
+mod environment;
 mod mask;
 mod mistake;
 mod model;
@@ -32,15 +33,17 @@ mod value;
 pub use code::{CODES, title};
 pub use mistake::{Mistake, Mistakes};
 pub use model::{
-    Account, Acknowledge, Cluster, Compression, Consumer, Deliver, Discard, Exchange, Export, Fleet, Github,
-    Identity, Import, JetStream, JetStreamAccess, KvBucket, Limits, ObjectBucket, PlatformName, Platforms,
-    Ports, ReceiveAt, Retention, SelfHosted, Spool, Storage, Stream, User,
+    Account, Acknowledge, Alert, AlertMetric, Cloudflare, Cluster, Compression, Consumer, Deliver, Discard,
+    Environments, Exchange, Export, Flag, Fleet, Github, Identity, Import, Instance, JetStream,
+    JetStreamAccess, KvBucket, Limits, ObjectBucket, PlatformName, Platforms, Ports, ReceiveAt, Region,
+    Retention, Rollout, Scaling, ScalingMetric, SelfHosted, Severity, Spool, State, Storage, Stream, Synadia,
+    User,
 };
 pub use print::print;
 pub use schema::schema;
 pub use types::{
-    Bytes, EventName, FleetName, Host, Invalid, Line, Name, Organization, Period, SecretSource, Subject,
-    SubjectPattern, Sync,
+    Bytes, EventName, FleetName, Host, Invalid, Line, Name, Organization, Period, SecretSource, StoreAddress,
+    Subject, SubjectPattern, Sync, Version,
 };
 
 use reader::Reader;
@@ -49,11 +52,23 @@ use value::Value as _;
 /// A fleet file larger than this is refused unread: it is somebody's data under the wrong name.
 const LARGEST: usize = 16 * 1024 * 1024;
 
-/// Reads a fleet file. `file_name` is only for the messages.
+/// Reads a fleet file. `file_name` is only for the messages. Its environments are checked, and none is applied.
 ///
 /// # Errors
 /// Every mistake in the file, sorted by position.
 pub fn parse(source: &str, file_name: &str) -> Result<Fleet, Mistakes> {
+    parse_environment(source, file_name, None)
+}
+
+/// Reads a fleet file with one of its environments laid over the rest. All of them are checked.
+///
+/// # Errors
+/// Every mistake in the file, sorted by position; that there is no such environment is one.
+pub fn parse_environment(
+    source: &str,
+    file_name: &str,
+    environment: Option<&str>,
+) -> Result<Fleet, Mistakes> {
     if source.len() > LARGEST {
         let remedy = "check that this is the fleet file: one is a few KiB as a rule, and 1 MiB for ten thousand streams".to_owned();
         let problem = format!("the file has {} bytes; the most is {LARGEST}", source.len());
@@ -61,13 +76,27 @@ pub fn parse(source: &str, file_name: &str) -> Result<Fleet, Mistakes> {
     }
     let repaired = syntax::repair(source);
     let (document, errors) = syntax::parse(&repaired, source);
-    let mut reader = Reader::new(source, errors);
-    let mut fleet = Fleet::read(&document, &mut reader);
-    check::check(&mut fleet, &document, &mut reader);
+    let mut reader = Reader::new(source, errors.clone());
+    let mut fleet = read(&document, &mut reader, None);
+    for (name, overlaid) in environment::all(&document, &mut reader, environment) {
+        let mut own = Reader::new(source, errors.clone());
+        let of_environment = read(&overlaid, &mut own, Some(&name));
+        reader.add(own, &name);
+        if environment == Some(name.as_str()) {
+            fleet = of_environment;
+        }
+    }
     match reader.finish(file_name) {
         None => Ok(fleet),
         Some(mistakes) => Err(mistakes),
     }
+}
+
+fn read(document: &value::Node<'_>, reader: &mut Reader<'_>, environment: Option<&Name>) -> Fleet {
+    let mut fleet = Fleet::read(document, reader);
+    environment::settle(&mut fleet, document, environment);
+    check::check(&mut fleet, document, reader);
+    fleet
 }
 
 /// [`parse`] for bytes as they come from a file: that they are UTF-8 is part of what is checked.
@@ -75,8 +104,20 @@ pub fn parse(source: &str, file_name: &str) -> Result<Fleet, Mistakes> {
 /// # Errors
 /// Every mistake in the file; only the first where it is not UTF-8.
 pub fn parse_bytes(source: &[u8], file_name: &str) -> Result<Fleet, Mistakes> {
+    parse_bytes_environment(source, file_name, None)
+}
+
+/// [`parse_environment`] for bytes as they come from a file.
+///
+/// # Errors
+/// Every mistake in the file; only the first where it is not UTF-8.
+pub fn parse_bytes_environment(
+    source: &[u8],
+    file_name: &str,
+    environment: Option<&str>,
+) -> Result<Fleet, Mistakes> {
     match std::str::from_utf8(source) {
-        Ok(text) => parse(text, file_name),
+        Ok(text) => parse_environment(text, file_name, environment),
         Err(error) => Err(Mistakes::not_utf8(source, error.valid_up_to(), file_name)),
     }
 }

@@ -43,6 +43,20 @@ impl<'s> Reader<'s> {
         }
     }
 
+    /// Takes over what was found while the file was read with an environment laid over it, but for what is wrong without
+    /// it too.
+    pub(crate) fn add(&mut self, environment: Self, name: &str) {
+        for mut found in environment.found {
+            let known = |known: &Found| known.code == found.code && known.span == found.span;
+            if !self.found.iter().any(known) {
+                found.problem = format!("{} (in the environment {name})", found.problem);
+                self.found.push(found);
+            }
+        }
+        self.masked.extend(environment.masked);
+        self.sources.extend(environment.sources);
+    }
+
     /// All mistakes, if there are any.
     pub(crate) fn finish(self, file_name: &str) -> Option<Mistakes> {
         let Self { source, mut found, mut masked, sources, damaged, broken, .. } = self;

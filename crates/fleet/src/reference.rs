@@ -53,7 +53,7 @@ fn row(rows: &mut String, prefix: &str, field: &Field) {
             let prefix = format!("{prefix}{}.", field.key);
             return inner.fields.iter().for_each(|field| row(rows, &prefix, field));
         }
-        Shape::Table(_) | Shape::Map(_) => return,
+        Shape::Table(_) | Shape::Map(_) | Shape::Overlays => return,
         _ => {}
     }
     let mut kind = match &shape {

@@ -40,6 +40,7 @@ fn of(shape: &Shape, definitions: &mut Map<String, Json>) -> Json {
             json!({ "oneOf": [item, { "type": "array", "minItems": 1, "items": item }] })
         }
         Shape::Map(item) => json!({ "type": "object", "additionalProperties": of(item, definitions) }),
+        Shape::Overlays => json!({ "type": "object", "additionalProperties": { "type": "object" } }),
         Shape::Secret => json!({
             "type": "object",
             "minProperties": 1,

@@ -15,6 +15,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, Error};
 
 /// What the parser said.
+#[derive(Clone)]
 pub(crate) struct Errors {
     pub(crate) found: Vec<Found>,
     /// Where the lines begin that are not TOML, sorted.

@@ -39,7 +39,10 @@ pub(crate) trait Value: Sized + Clone + PartialEq {
 pub(crate) enum Shape {
     Boolean,
     Integer,
-    Text { what: &'static str, pattern: Option<&'static str> },
+    Text {
+        what: &'static str,
+        pattern: Option<&'static str>,
+    },
     Size,
     Choice(&'static [Choice]),
     Array(Box<Shape>),
@@ -47,6 +50,8 @@ pub(crate) enum Shape {
     Map(Box<Shape>),
     Table(&'static Table),
     Secret,
+    /// Parts of a fleet file by name.
+    Overlays,
 }
 
 impl Shape {
@@ -63,7 +68,7 @@ impl Shape {
             }
             Self::Array(item) => format!("an array of {}", item.plural()),
             Self::OneOrMany(item) => format!("{}, or an array of them", item.wanted()),
-            Self::Map(_) | Self::Table(_) => "a table".to_owned(),
+            Self::Map(_) | Self::Table(_) | Self::Overlays => "a table".to_owned(),
             Self::Secret => "a secret's source such as { env = \"NAME\" }".to_owned(),
         }
     }
@@ -124,7 +129,10 @@ macro_rules! text_values {
         }
     )*};
 }
-use crate::types::{EventName, FleetName, Host, Line, Organization, Period, Subject, SubjectPattern, Sync};
+use crate::types::{
+    EventName, FleetName, Host, Line, Organization, Period, StoreAddress, Subject, SubjectPattern, Sync,
+    Version,
+};
 text_values!(
     FleetName,
     Name,
@@ -132,6 +140,8 @@ text_values!(
     Subject,
     SubjectPattern,
     Line,
+    StoreAddress,
+    Version,
     Period,
     Sync,
     Host,
@@ -282,6 +292,28 @@ impl<T: Value> Value for BTreeMap<Name, T> {
         }
         let write = |(name, value): (&Name, &T)| value.write().map(|written| (name.to_string(), written));
         Some(Written::Table { inline: false, entries: self.iter().filter_map(write).collect() })
+    }
+}
+
+/// The key `environments`. What is in it was laid over the file before the file is read, so there is nothing to keep.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Environments(());
+
+impl Value for Environments {
+    fn shape() -> Shape {
+        Shape::Overlays
+    }
+    fn absent() -> Option<Self> {
+        Some(Self(()))
+    }
+    fn stand_in() -> Self {
+        Self(())
+    }
+    fn read(_node: &Node<'_>, _reader: &mut Reader<'_>) -> Self {
+        Self(())
+    }
+    fn write(&self) -> Option<Written> {
+        None
     }
 }
 

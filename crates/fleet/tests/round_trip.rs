@@ -5,10 +5,11 @@
 use proptest::prelude::*;
 use std::net::{IpAddr, SocketAddr};
 use windlass_fleet::{
-    Account, Acknowledge, Bytes, Cluster, Compression, Consumer, Deliver, Discard, Exchange, Export, Fleet,
-    Github, Identity, Import, JetStream, JetStreamAccess, KvBucket, Limits, Line, Name, ObjectBucket, Period,
-    PlatformName, Platforms, Ports, ReceiveAt, Retention, SecretSource, SelfHosted, Spool, Storage, Stream,
-    SubjectPattern, Sync, User, embedded, parse, parse_bytes, print,
+    Account, Acknowledge, Alert, AlertMetric, Bytes, Cloudflare, Cluster, Compression, Consumer, Deliver,
+    Discard, Exchange, Export, Flag, Fleet, Github, Identity, Import, Instance, JetStream, JetStreamAccess,
+    KvBucket, Limits, Line, Name, ObjectBucket, Period, PlatformName, Platforms, Ports, ReceiveAt, Region,
+    Retention, Rollout, Scaling, ScalingMetric, SecretSource, SelfHosted, Severity, Spool, State, Storage,
+    Stream, SubjectPattern, Synadia, Sync, User, embedded, parse, parse_bytes, parse_environment, print,
 };
 
 fn pick<T: Clone + std::fmt::Debug + 'static>(all: &[T]) -> impl Strategy<Value = T> + use<T> {
@@ -40,6 +41,10 @@ prop_compose! {
         domain in proptest::option::of(name()),
         sync in prop_oneof![Just(Sync::Always), (1..=Period::MAX.as_millis()).prop_map(|millis| Sync::Every(Period::millis(millis)))],
         max_payload in 1024_u64..=64 << 20,
+        max_connections in proptest::option::of(1_u64..=10_000_000),
+        lame_duck in 30_u64..=3600,
+        version in proptest::option::of("[0-9]{1,3}\\.[0-9]{1,3}\\.[0-9]{1,3}"),
+        super_cluster in any::<bool>(),
     ) -> Cluster {
         Cluster {
             platform: PlatformName::SelfHosted,
@@ -48,8 +53,121 @@ prop_compose! {
             ports: ports.clone(),
             jetstream: JetStream { storage: Bytes::new(storage), domain, sync },
             max_payload: Bytes::new(max_payload),
+            max_connections,
+            lame_duck: Period::seconds(lame_duck),
+            version: version.map(|text| text.parse().unwrap()),
+            leaf_of: None,
+            super_cluster,
+            regions: std::collections::BTreeMap::new(),
+            instance: Instance::Basic,
+            sleep_after: Period::seconds(300),
         }
     }
+}
+
+prop_compose! {
+    fn at_cloudflare()(
+        regions in proptest::collection::btree_map(pick(&["weur", "enam", "apac"]), (0..4_u32, 4..9_u32), 0..3),
+        instance in pick(Instance::ALL),
+        sleep_after in 10_000..=Period::MAX.as_millis(),
+        domain in name(),
+        hub in any::<bool>(),
+    ) -> (Cluster, bool) {
+        let text = "[fleet]\nname = \"x\"\n[clusters.c]\nplatform = \"cloudflare\"\n";
+        let mut cluster = parse(text, "x").unwrap().clusters.into_values().next().unwrap();
+        let region = |(name, (min, max)): (&str, (u32, u32))| (name.parse().unwrap(), Region { min, max });
+        cluster.regions = regions.into_iter().map(region).collect();
+        cluster.instance = instance;
+        cluster.sleep_after = Period::millis(sleep_after);
+        cluster.jetstream.domain = Some(format!("{domain}-edge").parse().unwrap());
+        (cluster, hub)
+    }
+}
+
+prop_compose! {
+    fn scaling()(
+        metric in pick(ScalingMetric::ALL),
+        target in 1..=i64::MAX as u64,
+        min in proptest::option::of(0..5_u32),
+        max in proptest::option::of(5..1000_u32),
+        scale_out_after in 1000..=Period::MAX.as_millis(),
+        scale_in_after in 1000..=Period::MAX.as_millis(),
+    ) -> Scaling {
+        let (scale_out_after, scale_in_after) = (Period::millis(scale_out_after), Period::millis(scale_in_after));
+        Scaling { metric, target, min, max, scale_out_after, scale_in_after }
+    }
+}
+
+prop_compose! {
+    fn rollout()(
+        steps in proptest::collection::btree_set(1..100_u32, 0..4),
+        pause in 0..=Period::MAX.as_millis(),
+        max_errors_percent in 0..=100_u32,
+        max_p99 in proptest::option::of(1..=Period::MAX.as_millis()),
+        automatic_rollback in any::<bool>(),
+    ) -> Rollout {
+        let steps = steps.into_iter().chain([100]).collect();
+        let (pause, max_p99) = (Period::millis(pause), max_p99.map(Period::millis));
+        Rollout { steps, pause, max_errors_percent, max_p99, automatic_rollback }
+    }
+}
+
+prop_compose! {
+    fn alert()(
+        metric in pick(AlertMetric::ALL),
+        above in 0..=i64::MAX as u64,
+        lasting in 0..=Period::MAX.as_millis(),
+        severity in pick(Severity::ALL),
+        notify in proptest::option::of(secret()),
+    ) -> Alert {
+        Alert { metric, above, lasting: Period::millis(lasting), severity, notify: notify.into_iter().collect() }
+    }
+}
+
+prop_compose! {
+    fn state()(
+        store in proptest::option::of("(s3|r2)://[a-z0-9]{3,10}(/[a-z]{1,5})?|dir:[a-z/]{1,9}"),
+        keep in 1..=100_000_u32,
+        keep_for in Period::days(1).as_millis()..=Period::MAX.as_millis(),
+        key in proptest::option::of(secret()),
+    ) -> State {
+        State {
+            store: store.map(|text| text.parse().unwrap()),
+            keep,
+            keep_for: Period::millis(keep_for),
+            encrypt_with: key.into_iter().collect(),
+        }
+    }
+}
+
+/// The fleet with what says how it is run.
+fn operated(fleet: Fleet) -> impl Strategy<Value = Fleet> {
+    let flag = (0..=100_u32, proptest::option::of(name()), description())
+        .prop_map(|(percent, env, description)| Flag { percent, env, description });
+    let platforms = (proptest::option::of((secret(), secret())), proptest::option::of(secret()));
+    (
+        proptest::option::of(at_cloudflare()),
+        proptest::option::of(scaling()),
+        rollout(),
+        proptest::collection::btree_map(name(), flag, 0..3),
+        proptest::collection::btree_map(name(), alert(), 0..3),
+        state(),
+        platforms,
+    )
+        .prop_map(move |(edge, scaling, rollout, flags, alerts, state, (cloudflare, synadia))| {
+            let mut fleet = fleet.clone();
+            let hub = fleet.clusters.keys().next().cloned().unwrap();
+            if let Some((mut edge, joins)) = edge {
+                edge.leaf_of = joins.then(|| hub.clone());
+                fleet.clusters.insert("zzz-edge-of-all".parse().unwrap(), edge);
+            }
+            fleet.scaling = scaling.map(|scaling| (hub, scaling)).into_iter().collect();
+            (fleet.rollout, fleet.flags, fleet.alerts, fleet.state) = (rollout, flags, alerts, state);
+            fleet.platforms.cloudflare =
+                cloudflare.map(|(account_id, api_token)| Cloudflare { account_id, api_token });
+            fleet.platforms.synadia = synadia.map(|token| Synadia { system: "NGS".parse().unwrap(), token });
+            fleet
+        })
 }
 
 prop_compose! {
@@ -292,8 +410,15 @@ fn fleet() -> impl Strategy<Value = Fleet> {
     let clusters =
         (proptest::collection::btree_set(name(), 1..4), 10..60_000_u16).prop_flat_map(|(names, first)| {
             let one = |(index, name): (usize, Name)| {
-                let port = first + 3 * u16::try_from(index).unwrap();
-                let ports = Ports { client: port, websocket: port + 1, monitor: port + 2, cluster: port + 3 };
+                let port = first + 6 * u16::try_from(index).unwrap();
+                let ports = Ports {
+                    client: port,
+                    websocket: port + 1,
+                    monitor: port + 2,
+                    cluster: port + 3,
+                    gateway: port + 4,
+                    leaf: port + 5,
+                };
                 cluster(ports).prop_map(move |cluster| (name.clone(), cluster))
             };
             names.into_iter().enumerate().map(one).collect::<Vec<_>>()
@@ -311,6 +436,7 @@ fn fleet() -> impl Strategy<Value = Fleet> {
             )
         })
         .prop_flat_map(furnished)
+        .prop_flat_map(operated)
 }
 
 fn assemble(
@@ -321,7 +447,11 @@ fn assemble(
 ) -> Fleet {
     let mut fleet = Fleet {
         identity: Identity { name: fleet_name.parse().unwrap() },
-        platforms: Platforms { self_hosted: SelfHosted { hosts: vec![windlass_fleet::Host::Local] } },
+        platforms: Platforms {
+            self_hosted: SelfHosted { hosts: vec![windlass_fleet::Host::Local] },
+            synadia: None,
+            cloudflare: None,
+        },
         accounts: std::collections::BTreeMap::new(),
         clusters: clusters.into_iter().collect(),
         streams: streams.into_iter().collect(),
@@ -329,6 +459,7 @@ fn assemble(
         kv: std::collections::BTreeMap::new(),
         objects: std::collections::BTreeMap::new(),
         github,
+        ..parse("[fleet]\nname = \"x\"\n[clusters.x]\n", "x").unwrap()
     };
     if let Some(github) = &fleet.github {
         // The stream that GitHub's events need.
@@ -388,6 +519,35 @@ proptest! {
         prop_assert!(!shown.contains("hunter2"), "{}\n{}", shown, text);
     }
 
+    /// An environment is what one would get by writing its values into the file.
+    #[test]
+    fn an_environment_is_the_file_with_its_values_written_in(fleet in fleet(), other in fleet(), keys in any::<u8>()) {
+        let base = print(&fleet).parse::<toml::Table>().unwrap();
+        let part = print(&other).parse::<toml::Table>().unwrap();
+        // Parts that can stand for themselves, so that most overlays are valid.
+        let tables = ["accounts", "kv", "rollout", "flags", "alerts", "state", "consumers", "clusters"];
+        let chosen = tables.iter().enumerate().filter(|(bit, _)| keys & (1 << bit) != 0);
+        let overlay: toml::Table =
+            chosen.filter_map(|(_, key)| Some(((*key).to_owned(), part.get(*key)?.clone()))).collect();
+        let mut written = base.clone();
+        lay_over(&mut written, &overlay);
+        let mut with = base;
+        with.insert("environments".to_owned(), toml::toml! { [test] }.into());
+        with["environments"]["test"] = overlay.into();
+        let expected = parse(&written.to_string(), "x");
+        let found = parse_environment(&with.to_string(), "x", Some("test"));
+        match (expected, found) {
+            (Ok(expected), Ok(found)) => prop_assert_eq!(expected, found),
+            (Err(expected), Err(found)) => {
+                let codes = |mistakes: &windlass_fleet::Mistakes| {
+                    mistakes.iter().map(|mistake| mistake.code).collect::<std::collections::BTreeSet<_>>()
+                };
+                prop_assert_eq!(codes(&expected), codes(&found));
+            }
+            (expected, found) => prop_assert!(false, "{:?}\n{:?}", expected.is_ok(), found),
+        }
+    }
+
     #[test]
     fn no_mangled_file_makes_it_fail(text in mangled()) {
         look_at_all(text.as_bytes());
@@ -412,6 +572,15 @@ fn leaking() -> impl Strategy<Value = String> {
         lines.insert(at.min(lines.len()), line);
         lines.join("\n")
     })
+}
+
+fn lay_over(table: &mut toml::Table, part: &toml::Table) {
+    for (key, value) in part {
+        match (table.get_mut(key), value) {
+            (Some(toml::Value::Table(inner)), toml::Value::Table(part)) => lay_over(inner, part),
+            _ => drop(table.insert(key.clone(), value.clone())),
+        }
+    }
 }
 
 fn look_at_all(bytes: &[u8]) {

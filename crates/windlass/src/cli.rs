@@ -92,6 +92,11 @@ pub struct Global {
     /// One directory is one run: with another directory, a second Windlass runs beside the first, on ports of its own.
     #[arg(long, global = true, value_name = "DIR", env = "WINDLASS_DIRECTORY", default_value = ".windlass")]
     pub directory: PathBuf,
+    /// Environment of the fleet file that is laid over the rest of it
+    ///
+    /// Its part of the file is [environments.NAME]. Each environment has a directory of its own: see --directory.
+    #[arg(long, global = true, value_name = "NAME", env = "WINDLASS_ENVIRONMENT")]
+    pub environment: Option<String>,
     /// How to print results: `text` for people, `json` for scripts
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text", hide_possible_values = true)]
     pub format: Format,
@@ -117,7 +122,13 @@ impl Global {
             cause,
         })?;
         let count = |flag: u8| i8::try_from(flag).unwrap_or(i8::MAX);
-        Ok(Context { directory, format: self.format, verbosity: count(self.verbose) - count(self.quiet) })
+        let environment = self.environment.clone().filter(|name| !name.is_empty());
+        Ok(Context {
+            directory,
+            environment,
+            format: self.format,
+            verbosity: count(self.verbose) - count(self.quiet),
+        })
     }
 }
 

@@ -19,6 +19,8 @@ pub enum Format {
 pub struct Context {
     /// The run directory, absolute. It may not exist.
     pub directory: PathBuf,
+    /// The environment of the fleet file that is applied, if one is.
+    pub environment: Option<String>,
     /// How results are printed.
     pub format: Format,
     /// -v counts up, -q counts down, 0 is the default.

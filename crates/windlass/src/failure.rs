@@ -179,6 +179,12 @@ pub enum Error {
         /// What the system says.
         cause: String,
     },
+    /// The fleet file wants the state in a place that this version cannot use.
+    #[error("the state cannot be kept in {place} by this version")]
+    StatePlace {
+        /// The place.
+        place: String,
+    },
     /// A run was interrupted before it was ready.
     #[error("stopped before everything was ready")]
     Interrupted,
@@ -197,12 +203,16 @@ impl Error {
             Self::Output(_) => "WL0414",
             Self::Environment { .. } => "WL0415",
             Self::Interrupted => "WL0416",
+            Self::StatePlace { .. } => "WL0417",
         }
     }
 
     /// Whether the person's input, not the world, is what must change.
     const fn is_bad_input(&self) -> bool {
-        matches!(self, Self::Usage { .. } | Self::Unreadable { .. } | Self::UnknownCode { .. })
+        matches!(
+            self,
+            Self::Usage { .. } | Self::Unreadable { .. } | Self::UnknownCode { .. } | Self::StatePlace { .. }
+        )
     }
 
     /// What to do about it.
@@ -228,6 +238,7 @@ impl Error {
             Self::Output(_) => "check where standard output goes: is the disk full?".into(),
             Self::Environment { .. } => "`windlass doctor` checks this machine".into(),
             Self::Interrupted => "nothing is left running; run it again".into(),
+            Self::StatePlace { .. } => "write `store = \"dir:PATH\"` in [state], or leave it out".into(),
         }
     }
 }

@@ -52,9 +52,9 @@ impl Source {
         self.path.as_ref().map_or_else(|| BUILT_IN.to_owned(), |path| path.display().to_string())
     }
 
-    /// The fleet that the file describes, or every mistake in it.
-    pub fn parse(&self) -> Result<Fleet, Mistakes> {
-        windlass_fleet::parse_bytes(&self.content, &self.name())
+    /// The fleet that the file describes, with an environment laid over it, or every mistake in it.
+    pub fn parse(&self, environment: Option<&str>) -> Result<Fleet, Mistakes> {
+        windlass_fleet::parse_bytes_environment(&self.content, &self.name(), environment)
     }
 
     /// The file's absolute path; `None` for the built-in default. Paths in the file are relative to it.

@@ -16,7 +16,7 @@ use windlass_engine::plan::{self, Plan, Wish};
 use windlass_engine::store::{self, Directory, Locked};
 use windlass_engine::wanted::{self, ADMIN, main_account};
 use windlass_engine::{Address, Found, Platform, Resource, State, Trouble};
-use windlass_fleet::Fleet;
+use windlass_fleet::{Fleet, StoreAddress};
 use windlass_platforms::self_hosted::control::AgentCommand;
 use windlass_platforms::self_hosted::{Options, SelfHosted};
 
@@ -46,6 +46,9 @@ pub struct Session {
     pub wanted: Vec<Resource>,
     /// Where the state is.
     pub store: Directory,
+    /// What the state is called: the fleet's name, with the environment's where there is one, so that none is changed
+    /// in place of another.
+    label: String,
 }
 
 /// What is there, what is known of it, and what to do.
@@ -59,7 +62,9 @@ pub struct Planned {
 impl Session {
     /// Opens the fleet of a file. Mistakes in it are printed.
     pub fn open(source: &Source, context: &Context) -> Result<Self, Failure> {
-        let fleet = source.parse().map_err(|mistakes| crate::fleet_file::tell(&mistakes, context.format))?;
+        let fleet = source
+            .parse(context.environment.as_deref())
+            .map_err(|mistakes| crate::fleet_file::tell(&mistakes, context.format))?;
         Self::of(fleet, source.absolute()?, source.digest(), context)
     }
 
@@ -83,8 +88,12 @@ impl Session {
             secrets: secrets_of(&fleet, &directory, path.as_deref().and_then(Path::parent)),
         };
         let wanted = wanted::resources(&fleet);
-        let store = Directory::new(directory.root().join("state"));
-        Ok(Self { fleet, path, digest, directory, platform: SelfHosted::new(options), wanted, store })
+        let store = store_of(&fleet, &directory, path.as_deref().and_then(Path::parent))?;
+        let label = match &context.environment {
+            Some(environment) => format!("{}@{environment}", fleet.name()),
+            None => fleet.name().to_owned(),
+        };
+        Ok(Self { fleet, path, digest, directory, platform: SelfHosted::new(options), wanted, store, label })
     }
 
     fn platforms(&self) -> BTreeMap<String, &dyn Platform> {
@@ -95,12 +104,12 @@ impl Session {
     /// Locks the state; waits up to `wait` for whoever has it.
     pub async fn lock(&self, purpose: &str, wait: Duration) -> Result<Locked, Failure> {
         self.directory.create()?;
-        Ok(store::open(&self.store, self.fleet.name(), purpose, wait).await?)
+        Ok(store::open(&self.store, &self.label, purpose, wait).await?)
     }
 
     /// The state without a lock.
     pub async fn look(&self) -> Result<State, Failure> {
-        Ok(store::read(&self.store, self.fleet.name()).await?.0)
+        Ok(store::read(&self.store, &self.label).await?.0)
     }
 
     /// Asks what is there, and decides what to do.
@@ -160,6 +169,14 @@ impl Session {
         let record = RunRecord::of(self, &creds);
         record.write(&self.directory)?;
         Ok(RunRecord::read(&self.directory).unwrap_or(record))
+    }
+}
+
+fn store_of(fleet: &Fleet, directory: &RunDirectory, base: Option<&Path>) -> Result<Directory, Failure> {
+    match &fleet.state.store {
+        None => Ok(Directory::new(directory.root().join("state"))),
+        Some(StoreAddress::Directory(path)) => Ok(Directory::new(base.unwrap_or(Path::new("")).join(path))),
+        Some(place) => Err(Error::StatePlace { place: place.to_string() }.into()),
     }
 }
 

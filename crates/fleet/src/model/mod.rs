@@ -3,15 +3,22 @@
 use crate::code;
 use crate::reader::Reader;
 use crate::types::{
-    Bytes, EventName, FleetName, Host, Invalid, Line, Name, Organization, Period, SecretSource, Subject, Sync,
+    Bytes, EventName, FleetName, Host, Invalid, Line, Name, Organization, Period, SecretSource, Subject,
+    Sync, Version,
 };
+use crate::value::Value as _;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use toml::de::DeTable;
 
 mod account;
+mod operations;
+mod platform;
 mod stored;
+pub use crate::value::Environments;
 pub use account::{Account, Exchange, Export, Import, JetStreamAccess, Limits, User};
+pub use operations::{Alert, AlertMetric, Flag, Rollout, Scaling, ScalingMetric, Severity, State};
+pub use platform::{Cloudflare, Instance, Region, Synadia};
 pub use stored::{Acknowledge, Consumer, Deliver, KvBucket, ObjectBucket};
 
 /// GitHub redelivers what failed for as long as this, so a stream that forgets sooner may take a delivery twice.
@@ -38,13 +45,20 @@ table! {
         objects: BTreeMap<Name, ObjectBucket>;
         /// GitHub's events. Without this table no receiver runs.
         github: Option<Github>;
+        /// When clusters grow and shrink, by the cluster's name.
+        scaling: BTreeMap<Name, Scaling>;
+        /// How changes go through the fleet.
+        rollout: Rollout;
+        /// Switches by name.
+        flags: BTreeMap<Name, Flag>;
+        /// Alerts by name.
+        alerts: BTreeMap<Name, Alert>;
+        /// Where Windlass keeps what it knows of the fleet.
+        state: State;
+        /// Parts of this file by the environment that they are for, laid over the rest of it: `windlass plan --environment NAME`.
+        environments: Environments;
     }
     later {
-        "scaling": "scaling comes later",
-        "rollout": "rollouts come later",
-        "flags": "flags come later",
-        "state": "state is in the directory .windlass for now",
-        "environments": "environments come later",
         "cost": "costs come later",
     }
 }
@@ -69,6 +83,12 @@ impl Fleet {
             Some(name) => self.clusters.get_key_value(name),
             None => self.only_cluster(),
         }
+    }
+
+    /// Whether another cluster joins this one as a leaf node.
+    #[must_use]
+    pub fn is_joined(&self, name: &str) -> bool {
+        self.clusters.values().any(|cluster| cluster.leaf_of.as_deref() == Some(name))
     }
 
     /// The cluster, if there is exactly one.
@@ -98,10 +118,10 @@ table! {
     pub struct Platforms {
         /// Your own machines.
         self_hosted as "self-hosted": SelfHosted;
-    }
-    later {
-        "synadia": "Synadia Cloud comes later",
-        "cloudflare": "Cloudflare comes later",
+        /// Synadia Cloud.
+        synadia: Option<Synadia>;
+        /// Cloudflare.
+        cloudflare: Option<Cloudflare>;
     }
 }
 
@@ -118,10 +138,10 @@ choice! {
     pub enum PlatformName {
         /// Your own machines.
         SelfHosted = "self-hosted",
-    }
-    later {
-        "synadia": "Synadia Cloud comes later",
-        "cloudflare": "Cloudflare comes later",
+        /// Synadia Cloud.
+        Synadia = "synadia",
+        /// Cloudflare's containers.
+        Cloudflare = "cloudflare",
     }
 }
 
@@ -140,12 +160,74 @@ table! {
         jetstream: JetStream;
         /// The largest message that a client may send.
         max_payload: Bytes = Bytes::mib(1), in Bytes::kib(1)..=Bytes::mib(64);
+        /// How many clients a server takes. Without this key, 65536.
+        max_connections: Option<u64>, in 1..=10_000_000;
+        /// Over how long a server that is stopped on purpose sends its clients away, so that they do not all come back at once.
+        lame_duck: Period = Period::seconds(30), in Period::seconds(30)..=Period::seconds(3600);
+        /// The version of nats-server that it must be. Without this key, whichever is installed.
+        version: Option<Version>;
+        /// Another cluster that its servers join as leaf nodes: each account's subjects are one there and here, and each cluster goes on alone while the other is away.
+        leaf_of: Option<Name>;
+        /// It is joined with every other cluster that has this key, by gateways: one system, whose streams and subjects are reached from everywhere.
+        super_cluster: bool = false;
+        /// Only for `cloudflare`: how many servers each region has, such as `{ weur = { min = 1, max = 4 } }`.
+        regions: BTreeMap<Name, Region>, check known_regions;
+        /// Only for `cloudflare`: how large a server is.
+        instance: Instance = Instance::Basic;
+        /// Only for `cloudflare`: after how long without clients a server sleeps.
+        sleep_after: Period = Period::seconds(300), in Period::seconds(10)..=Period::MAX;
     }
-    later {
-        "leaf_of": "leaf nodes come later",
-        "regions": "regions come with Cloudflare",
-        "instance": "instance types come with Cloudflare",
-        "sleep_after": "sleeping comes with Cloudflare",
+    finish fits_its_platform;
+}
+
+/// https://developers.cloudflare.com/durable-objects/reference/data-location/
+const REGIONS: [&str; 9] = ["wnam", "enam", "sam", "weur", "eeur", "apac", "oc", "afr", "me"];
+
+fn known_regions(regions: &BTreeMap<Name, Region>) -> Result<(), Invalid> {
+    for (name, region) in regions {
+        if !REGIONS.contains(&name.as_str()) {
+            let problem = format!("unknown region `{}`", &**name);
+            let remedy = format!("write one of {}", REGIONS.join(", "));
+            return Err(Invalid::new(code::UNKNOWN_VALUE, problem, remedy));
+        }
+        if region.min > region.max {
+            let problem = format!("{}: at least {} servers and at most {}", &**name, region.min, region.max);
+            return Err(Invalid::new(code::OUT_OF_RANGE, problem, "let `max` be no less than `min`"));
+        }
+    }
+    Ok(())
+}
+
+/// A key that does nothing would be found out too late.
+fn fits_its_platform(cluster: &mut Cluster, entries: &DeTable<'_>, reader: &mut Reader<'_>) {
+    const OWN: &[&str] = &["servers", "host", "ports", "max_connections", "lame_duck", "super_cluster"];
+    const CLOUDFLARE: &[&str] = &["regions", "instance", "sleep_after"];
+    const SYNADIA: &[&str] = &["jetstream", "max_payload", "version", "leaf_of"];
+    let foreign: Vec<&str> = match cluster.platform {
+        PlatformName::SelfHosted => CLOUDFLARE.to_vec(),
+        PlatformName::Cloudflare => OWN.to_vec(),
+        PlatformName::Synadia => [OWN, CLOUDFLARE, SYNADIA].concat(),
+    };
+    // One that is written as it would be without being written changes nothing.
+    let default = Cluster::absent().map(|cluster| cluster.to_json()).unwrap_or_default();
+    let written = cluster.to_json();
+    let differs = |key: &str| written[key] != default[key];
+    for (key, _) in entries.iter().filter(|(key, _)| foreign.contains(&&**key.get_ref())) {
+        if !differs(key.get_ref()) {
+            continue;
+        }
+        let problem = format!(
+            "{}.{}: a cluster on {} has no such thing",
+            reader.here(),
+            key.get_ref(),
+            cluster.platform
+        );
+        reader.report(
+            code::OTHER_PLATFORM,
+            key.span(),
+            problem,
+            "remove it, or change `platform`".to_owned(),
+        );
     }
 }
 
@@ -169,6 +251,10 @@ table! {
         monitor: u16 = 8222, in 1..=65535;
         /// The cluster's other servers, where it has more than one.
         cluster: u16 = 6222, in 1..=65535;
+        /// Other clusters, where it is part of a super-cluster.
+        gateway: u16 = 7222, in 1..=65535;
+        /// Leaf nodes, where another cluster joins it.
+        leaf: u16 = 7422, in 1..=65535;
     }
 }
 
@@ -309,9 +395,8 @@ choice! {
     pub enum ReceiveAt {
         /// By windlass, on your own machine.
         SelfHosted = "self-hosted",
-    }
-    later {
-        "edge": "receiving at Cloudflare's edge comes later",
+        /// By a Worker at Cloudflare.
+        Edge = "edge",
     }
 }
 

@@ -3,6 +3,7 @@
 mod bytes;
 mod names;
 mod period;
+mod places;
 mod secret;
 mod subject;
 mod subject_set;
@@ -10,6 +11,7 @@ mod subject_set;
 pub use bytes::Bytes;
 pub use names::{EventName, FleetName, Host, Name, Organization};
 pub use period::{Period, Sync};
+pub use places::{StoreAddress, Version};
 pub use secret::SecretSource;
 pub use subject::{Line, Subject, SubjectPattern};
 pub(crate) use subject_set::SubjectSet;

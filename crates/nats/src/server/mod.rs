@@ -58,6 +58,26 @@ pub struct Binary {
 }
 
 impl Binary {
+    /// Finds nats-server of exactly this version: a program that is called `nats-server-2.15.1` in the places where
+    /// [`Self::find`] looks, or whatever that finds if it is of this version.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn find_version(version: &str) -> Result<Self, Error> {
+        let is_it = |binary: &Self| binary.version.to_string() == version;
+        let named = every_place(&format!("{PROGRAM}-{version}")).into_iter().filter(|path| path.is_file());
+        if let Some(binary) = named.filter_map(|path| Self::at(&path).ok()).find(is_it) {
+            return Ok(binary);
+        }
+        let found = Self::find()?;
+        if is_it(&found) {
+            return Ok(found);
+        }
+        let detail =
+            format!("the fleet file wants {version}, and {} is {}", found.path.display(), found.version);
+        Err(Error::BinaryMissing { detail: Some(detail) })
+    }
+
     /// Finds nats-server: the path in `WINDLASS_NATS_SERVER`, else the first one that is new enough in `PATH`, else
     /// in `.tools/bin/` of the current directory, of the executable's directory, or of one above either.
     ///
@@ -72,13 +92,8 @@ impl Binary {
             }
             return Self::at(&path);
         }
-        let places = places(
-            std::env::var_os("PATH").as_deref(),
-            std::env::current_dir().ok().as_deref(),
-            std::env::current_exe().ok().as_deref(),
-        );
         let mut first_error = None;
-        for path in places.into_iter().filter(|path| path.is_file()) {
+        for path in every_place(PROGRAM).into_iter().filter(|path| path.is_file()) {
             match Self::at(&path) {
                 Ok(binary) => return Ok(binary),
                 // A newer one may follow, such as the pinned one behind the distribution's.
@@ -110,14 +125,28 @@ impl Binary {
     }
 }
 
+fn every_place(program: &str) -> Vec<PathBuf> {
+    places(
+        program,
+        std::env::var_os("PATH").as_deref(),
+        std::env::current_dir().ok().as_deref(),
+        std::env::current_exe().ok().as_deref(),
+    )
+}
+
 /// Where nats-server may be, in the order of preference.
-fn places(path: Option<&OsStr>, current: Option<&Path>, executable: Option<&Path>) -> Vec<PathBuf> {
+fn places(
+    program: &str,
+    path: Option<&OsStr>,
+    current: Option<&Path>,
+    executable: Option<&Path>,
+) -> Vec<PathBuf> {
     let in_path =
         path.into_iter().flat_map(std::env::split_paths).filter(|directory| directory.is_absolute());
-    let mut places: Vec<PathBuf> = in_path.map(|directory| directory.join(PROGRAM)).collect();
+    let mut places: Vec<PathBuf> = in_path.map(|directory| directory.join(program)).collect();
     let above = [current, executable.and_then(Path::parent)];
     let tools = above.into_iter().flatten().flat_map(Path::ancestors);
-    places.extend(tools.map(|directory| directory.join(".tools").join("bin").join(PROGRAM)));
+    places.extend(tools.map(|directory| directory.join(".tools").join("bin").join(program)));
     places
 }
 
@@ -153,7 +182,7 @@ mod tests {
     #[test]
     fn the_order_of_places() {
         let path = std::env::join_paths(["/usr/bin", "relative", "/opt/bin"]).unwrap();
-        let found = places(Some(&path), Some(Path::new("/w/a")), Some(Path::new("/x/windlass")));
+        let found = places(PROGRAM, Some(&path), Some(Path::new("/w/a")), Some(Path::new("/x/windlass")));
         let found: Vec<_> = found.iter().map(|path| path.to_str().unwrap()).collect();
         let wanted = [
             "/usr/bin/nats-server",

@@ -69,6 +69,8 @@ struct Kept {
     start_at: Option<Instant>,
     restarts: u64,
     ended: Option<String>,
+    /// What takes its place as soon as it has sent its clients away, or this instant has come.
+    next: Option<(Part, Instant)>,
     jetstream: Option<JetStreamWatch>,
 }
 
@@ -87,8 +89,26 @@ impl Kept {
             start_at: Some(Instant::now()),
             restarts: 0,
             ended: None,
+            next: None,
             jetstream,
         }
+    }
+
+    /// What is to run: this, or what is about to take its place.
+    fn wanted(&self) -> &Part {
+        self.next.as_ref().map_or(&self.part, |(part, _)| part)
+    }
+
+    /// Lets it send its clients away, and the other one take its place then. False when it cannot.
+    fn hand_over(&mut self, part: &Part) -> bool {
+        let Some((drain, process)) = self.part.drain.zip(self.process.as_ref()) else { return false };
+        if self.next.is_none() && !process.signal(Signal::USR2) {
+            return false;
+        }
+        tracing::info!(part = self.part.name, seconds = drain, "sends its clients away");
+        let until = Instant::now() + Duration::from_secs(drain) + grace(self.part.kind);
+        self.next = Some((part.clone(), until));
+        true
     }
 
     fn start(&mut self, places: &Places) {
@@ -115,6 +135,13 @@ impl Kept {
     }
 
     fn note_end(&mut self, how: String) {
+        if let Some((part, _)) = self.next.take() {
+            tracing::info!(part = part.name, "ended, and another takes its place");
+            let restarts = self.restarts;
+            *self = Self::new(part);
+            self.restarts = restarts;
+            return;
+        }
         let lived = self.began.elapsed();
         let wait = self.backoff.after(lived);
         tracing::warn!(part = self.part.name, how, ?lived, restart_in = ?wait, "ended");
@@ -127,6 +154,19 @@ impl Kept {
 
     /// Notices an end; true when something changed.
     fn look(&mut self) -> bool {
+        if let Some(process) = self.process.as_ref()
+            && let Some((_, until)) = &mut self.next
+            && Instant::now() >= *until
+        {
+            // First asked, then made to.
+            tracing::warn!(part = self.part.name, "has not sent its clients away in time");
+            if self.ended.replace("it is overdue".to_owned()).is_none() {
+                process.ask_to_end();
+            } else {
+                process.signal(Signal::KILL);
+            }
+            *until = Instant::now() + grace(self.part.kind);
+        }
         if let Some(child) = &mut self.child {
             return match child.try_wait() {
                 Ok(None) => false,
@@ -253,11 +293,18 @@ impl Agent {
         let gone: Vec<String> = self
             .kept
             .iter()
-            .filter(|(name, kept)| wanted.get(*name).is_none_or(|part| !part.runs_as(&kept.part)))
+            .filter(|(name, kept)| wanted.get(*name).is_none_or(|part| !part.runs_as(kept.wanted())))
             .map(|(name, _)| name.clone())
             .collect();
         let mut restarts = BTreeMap::new();
         for name in gone {
+            let handed_over = match (wanted.get(&name), self.kept.get_mut(&name)) {
+                (Some(part), Some(kept)) => kept.hand_over(part),
+                _ => false,
+            };
+            if handed_over {
+                continue;
+            }
             if let Some(mut kept) = self.kept.remove(&name) {
                 kept.stop().await;
                 restarts.insert(name, kept.restarts);
@@ -266,7 +313,10 @@ impl Agent {
         for (name, part) in wanted {
             match self.kept.get_mut(&name) {
                 // What does not need a new process may still have changed.
-                Some(kept) => kept.part = part,
+                Some(kept) => match &mut kept.next {
+                    Some((next, _)) => *next = part,
+                    None => kept.part = part,
+                },
                 None => {
                     let mut kept = Kept::new(part);
                     kept.restarts = restarts.get(&name).copied().unwrap_or(0);
@@ -283,7 +333,7 @@ impl Agent {
         let differs = wanted.len() != self.kept.len()
             || wanted
                 .iter()
-                .any(|(name, part)| self.kept.get(name).is_none_or(|kept| !part.runs_as(&kept.part)));
+                .any(|(name, part)| self.kept.get(name).is_none_or(|kept| !part.runs_as(kept.wanted())));
         if differs {
             self.reconcile().await;
         }

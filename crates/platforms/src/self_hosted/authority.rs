@@ -39,6 +39,12 @@ pub(super) fn known_operator(options: &Options) -> Option<(Issued, Issued)> {
     ))
 }
 
+/// An account's public key, if it has a token; nothing is made.
+pub(super) fn known_account(options: &Options, name: &str) -> Option<String> {
+    let token = std::fs::read_to_string(account_file(options, name)).ok()?;
+    Some(jwt::decode(token.trim()).ok()?.subject)
+}
+
 pub(super) fn operator_exists(options: &Options) -> bool {
     token_file(&options.directory, "operator").is_file()
 }

@@ -8,6 +8,9 @@ pub(super) fn server(wanted: &Resource, found: &Found) -> Result<Option<Differen
     if let Some(reason) = strands(&wanted.body, &found.body) {
         return Err(reason);
     }
+    if let Some(reason) = found.body["installed"]["missing"].as_str() {
+        return Err(reason.to_owned());
+    }
     Ok(differs(found))
 }
 
@@ -37,6 +40,10 @@ fn strands(wanted: &Value, found: &Value) -> Option<String> {
     ))
 }
 
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or("unknown").to_owned()
+}
+
 fn differs(found: &Found) -> Option<Difference> {
     let body = &found.body;
     let runs = body["runs"] == true;
@@ -61,6 +68,10 @@ fn differs(found: &Found) -> Option<Difference> {
     }
     if body["running_digest"] != body["expected_digest"] {
         return difference(Vec::new(), Some("it runs with another configuration than its file has"));
+    }
+    if body["version"] != body["installed"] {
+        let fields = vec![FieldChange::new("version", text(&body["version"]), text(&body["installed"]))];
+        return difference(fields, None);
     }
     if body["looked_after"] == false {
         let why = "its agent is gone: it runs, and would not be started again".to_owned();

@@ -47,6 +47,10 @@ pub struct Part {
     /// The addresses that it listens on.
     #[serde(default)]
     pub listens: Vec<SocketAddr>,
+    /// Over how many seconds it sends its clients away when another process is to take its place (`SIGUSR2`, which is lame
+    /// duck mode to a nats-server). Without it, it is just ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain: Option<u64>,
     /// When this changes, the process is ended and started again, although its arguments are the same.
     #[serde(default)]
     pub token: String,

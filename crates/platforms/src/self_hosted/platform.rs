@@ -16,7 +16,7 @@ use windlass_engine::wanted::{ADMIN, main_account};
 use windlass_engine::{
     Address, Data, Difference, FieldChange, Found, How, Kind, Platform, Resource, Risk, Scope, Step, Trouble,
 };
-use windlass_fleet::{Cluster, Host};
+use windlass_fleet::{Cluster, Host, PlatformName};
 use windlass_nats::async_nats::Client;
 use windlass_nats::keys::SYSTEM_ACCOUNT;
 use windlass_nats::server::{Binary, Health, Monitor};
@@ -252,7 +252,12 @@ impl SelfHosted {
             "differs": compare::differing_lines(&text, &wanted),
             "runs": running.is_some(),
             "looked_after": self.control.agent().is_some(),
-            "expected_digest": running.as_ref().map(|running| running.part.token.clone()),
+            "expected_digest":
+                running.as_ref().and_then(|running| running.part.token.split(' ').next().map(str::to_owned)),
+            "installed": find_binary(&servers).map_or_else(
+                |error| json!({ "missing": error.to_string() }),
+                |binary| json!(binary.version.to_string()),
+            ),
             "running_digest": digest,
             "version": varz.map(|varz| varz.version),
             "servers": servers.exist(),
@@ -455,7 +460,7 @@ impl SelfHosted {
         }
         let text = servers.config(index, &operator.token, &system);
         write_config(&place, &text)?;
-        let binary = Binary::find().map_err(from_nats)?;
+        let binary = find_binary(&servers).map_err(from_nats)?;
         let digest = config::check(&binary, &place.config).map_err(from_nats)?;
         if running && servers.count() > 1 {
             // The others must carry what this one is about to put down.
@@ -470,7 +475,9 @@ impl SelfHosted {
             monitor: Some(place.monitor),
             store: Some(place.home.clone()),
             listens: place.listens.clone(),
-            token: digest.clone(),
+            drain: servers.drain(),
+            // Another version under the same path needs a new process, too.
+            token: format!("{digest} {}", binary.version),
         };
         self.control.want(&part).await.map_err(|error| trouble("want a server", &error))?;
         self.started(&servers, &part, &place, &digest).await?;
@@ -491,7 +498,8 @@ impl SelfHosted {
         let log = place.log.display();
         let failed =
             |what: String| Trouble::new("WL0601", format!("{}: {what}", part.name), format!("see {log}"));
-        if self.control.wait(part, STARTS_WITHIN).await.is_none() {
+        let within = STARTS_WITHIN + Duration::from_secs(part.drain.unwrap_or(0));
+        if self.control.wait(part, within).await.is_none() {
             return Err(failed("it does not start".to_owned()));
         }
         let name = format!("{}-{}", self.options.fleet.name(), place.part);
@@ -676,6 +684,16 @@ impl Platform for SelfHosted {
                     body["host"]
                 ))
             }
+            Kind::Server if body["super_cluster"] == true => {
+                Err("this version does not join clusters by gateways (super_cluster)".to_owned())
+            }
+            Kind::Server if body["leaf_of"].is_string() => {
+                let hub = body["leaf_of"].as_str().unwrap_or_default();
+                match self.cluster(hub) {
+                    Some((_, cluster)) if cluster.platform == PlatformName::SelfHosted => Ok(()),
+                    _ => Err(format!("it joins the cluster {hub}, which this version cannot apply")),
+                }
+            }
             _ => Ok(()),
         }
     }
@@ -771,6 +789,11 @@ fn last_lines(path: &std::path::Path) -> Option<String> {
     let lines: Vec<&str> = text.lines().rev().take(6).collect();
     let lines: Vec<String> = lines.into_iter().rev().map(|line| format!("    {line}")).collect();
     (!lines.is_empty()).then(|| lines.join("\n"))
+}
+
+/// The nats-server that the cluster is to run.
+fn find_binary(servers: &Servers<'_>) -> Result<Binary, windlass_nats::Error> {
+    servers.version().map_or_else(Binary::find, Binary::find_version)
 }
 
 fn is_loopback(host: &Value) -> bool {

@@ -55,6 +55,7 @@ pub(super) fn part(
         log: None,
         monitor: None,
         store: None,
+        drain: None,
         listens: vec![listen],
         // Other secrets or credentials in the same files need a new process, too.
         token: digest(&secret.1, &super::authority::user_version(options, account, RECEIVER)),

@@ -5,28 +5,32 @@
 //! nothing.
 
 use super::ports::{self, Choice, Chosen, Wish};
-use super::{Options, trouble};
+use super::{Options, authority, trouble};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use windlass_engine::Trouble;
-use windlass_engine::wanted::server_name;
+use windlass_engine::wanted::{ADMIN, server_name};
 use windlass_fleet::{Cluster, Fleet};
 use windlass_nats::authority::Issued;
 use windlass_nats::config::{
-    self, JetStream, Log, Operator, Preload, Resolver, ServerConfig, Sync, Trust, Websocket,
+    self, JetStream, LeafNodes, LeafRemote, Log, Operator, Preload, Resolver, ServerConfig, Sync, Trust,
+    Websocket,
 };
 
 const MEMORY: u64 = 256 << 20;
 const LOG_SIZE: u64 = 64 << 20;
 const LOG_FILES: u32 = 4;
-/// The shortest that the server takes.
-const LAME_DUCK: Duration = Duration::from_secs(30);
+/// How long clients have to go by themselves before they are sent away.
+const LAME_DUCK_GRACE: Duration = Duration::from_secs(2);
 const RESOLVER_INTERVAL: Duration = Duration::from_secs(120);
 
+/// How long a leaf node waits before it joins again.
+const LEAF_RECONNECT: Duration = Duration::from_secs(1);
+
 /// What a server listens for, with its wish in the file.
-const LISTENERS: [&str; 4] = ["client", "websocket", "monitor", "cluster"];
+const LISTENERS: [&str; 6] = ["client", "websocket", "monitor", "cluster", "gateway", "leaf"];
 
 /// A server's configuration in its directory.
 pub(super) const CONFIG: &str = "nats-server.conf";
@@ -66,7 +70,7 @@ impl<'a> Servers<'a> {
     /// The servers on the ports that they had last, or would have if nothing else were on this machine.
     pub(super) fn known(options: &'a Options, name: &'a str, cluster: &'a Cluster) -> Self {
         let last: Choice = super::part::read(&options.directory.join("ports.json")).unwrap_or_default();
-        let wishes = wishes(name, cluster);
+        let wishes = wishes(&options.fleet, name, cluster);
         let ports = wishes
             .into_iter()
             .map(|wish| {
@@ -113,8 +117,10 @@ impl<'a> Servers<'a> {
         let address = |listener| SocketAddr::new(host, self.port(index, listener));
         let monitor = SocketAddr::new(loopback(host), self.port(index, "monitor"));
         let mut listens = vec![address("client"), address("websocket"), monitor];
-        if self.cluster.servers > 1 {
-            listens.push(address("cluster"));
+        for listener in ["cluster", "gateway", "leaf"] {
+            if listens_for(listener, &self.options.fleet, self.name, self.cluster) {
+                listens.push(address(listener));
+            }
         }
         Place {
             config: home.join(CONFIG),
@@ -127,6 +133,43 @@ impl<'a> Servers<'a> {
             home,
             part,
         }
+    }
+
+    /// Over how many seconds a server sends its clients away before another process takes its place. One alone is just
+    /// ended: nobody else would take them.
+    pub(super) fn drain(&self) -> Option<u64> {
+        (self.cluster.servers > 1).then(|| self.cluster.lame_duck.duration().as_secs())
+    }
+
+    /// The version of nats-server that the file wants, if it wants one.
+    pub(super) fn version(&self) -> Option<&str> {
+        self.cluster.version.as_ref().map(windlass_fleet::Version::as_str)
+    }
+
+    /// Those that join this server, and those that it joins: one link for each account.
+    fn leaf_nodes(&self, index: u32) -> Option<LeafNodes> {
+        let fleet = &self.options.fleet;
+        let listen = listens_for("leaf", fleet, self.name, self.cluster)
+            .then(|| SocketAddr::new(self.cluster.host, self.port(index, "leaf")));
+        let hub = self.cluster.leaf_of.as_ref().and_then(|hub| fleet.clusters.get_key_value(hub.as_str()));
+        let mut remotes = Vec::new();
+        if let Some((name, cluster)) = hub {
+            let hub = Servers::known(self.options, name.as_str(), cluster);
+            let url = |index| {
+                let address = SocketAddr::new(reachable(cluster.host), hub.port(index, "leaf"));
+                format!("nats-leaf://{address}")
+            };
+            let urls: Vec<String> = (0..hub.count()).map(url).collect();
+            for account in windlass_engine::wanted::accounts(fleet) {
+                remotes.push(LeafRemote {
+                    urls: urls.clone(),
+                    account: authority::known_account(self.options, account),
+                    credentials: Some(authority::creds_file(self.options, account, ADMIN)),
+                });
+            }
+        }
+        let joins = listen.is_some() || !remotes.is_empty();
+        joins.then_some(LeafNodes { listen, tls: None, remotes, reconnect: Some(LEAF_RECONNECT) })
     }
 
     /// The configuration's text.
@@ -175,8 +218,11 @@ impl<'a> Servers<'a> {
                 .collect(),
             tls: None,
         });
+        config.leafnodes = self.leaf_nodes(index);
         config.max_payload = Some(cluster.max_payload.get());
-        config.lame_duck_duration = Some(LAME_DUCK);
+        config.max_connections = cluster.max_connections;
+        config.lame_duck_duration = Some(cluster.lame_duck.duration());
+        config.lame_duck_grace_period = Some(LAME_DUCK_GRACE);
         config.pid_file = Some(place.home.join("nats-server.pid"));
         config.log = Some(Log { file: place.log, size_limit: Some(LOG_SIZE), keep: Some(LOG_FILES) });
         config.trust = Some(Trust {
@@ -223,7 +269,7 @@ pub(super) fn all_wishes(fleet: &Fleet) -> Vec<(Wish, IpAddr)> {
     let mut wished: Vec<(Wish, IpAddr)> = Vec::new();
     let here = |cluster: &&Cluster| cluster.platform == windlass_fleet::PlatformName::SelfHosted;
     for (name, cluster) in fleet.clusters.iter().filter(|(_, cluster)| here(cluster)) {
-        for wish in wishes(name.as_str(), cluster) {
+        for wish in wishes(fleet, name.as_str(), cluster) {
             let host = if wish.part.ends_with("/monitor") { loopback(cluster.host) } else { cluster.host };
             wished.push((wish, host));
         }
@@ -235,16 +281,28 @@ pub(super) fn all_wishes(fleet: &Fleet) -> Vec<(Wish, IpAddr)> {
     wished
 }
 
-fn wishes(name: &str, cluster: &Cluster) -> Vec<Wish> {
+/// Whether the cluster's servers listen for this at all.
+fn listens_for(listener: &str, fleet: &Fleet, name: &str, cluster: &Cluster) -> bool {
+    match listener {
+        "cluster" => cluster.servers > 1,
+        "gateway" => cluster.super_cluster,
+        "leaf" => fleet.is_joined(name),
+        _ => true,
+    }
+}
+
+fn wishes(fleet: &Fleet, name: &str, cluster: &Cluster) -> Vec<Wish> {
     let base: BTreeMap<&str, u16> = BTreeMap::from([
         ("client", cluster.ports.client),
         ("websocket", cluster.ports.websocket),
         ("monitor", cluster.ports.monitor),
         ("cluster", cluster.ports.cluster),
+        ("gateway", cluster.ports.gateway),
+        ("leaf", cluster.ports.leaf),
     ]);
     let mut wishes = Vec::new();
     for index in 0..cluster.servers {
-        for listener in LISTENERS.into_iter().filter(|one| *one != "cluster" || cluster.servers > 1) {
+        for listener in LISTENERS.into_iter().filter(|one| listens_for(one, fleet, name, cluster)) {
             let port = base.get(listener).map_or(0, |base| base.saturating_add(index as u16));
             wishes.push(Wish { part: format!("{}/{listener}", server_name(name, index)), port });
         }

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use serde::{Deserialize, Serialize};
 use windlass_engine::Address;
 use windlass_engine::plan::{Plan, Style, Wish, render};
+use windlass_fleet::Fleet;
 
 use crate::context::Context;
 use crate::failure::{Error, Failure};
@@ -72,6 +73,8 @@ impl WishArgs {
 pub struct PlanFile {
     windlass: String,
     path: Option<PathBuf>,
+    #[serde(default)]
+    environment: Option<String>,
     digest: String,
     fleet_file: String,
     targets: Vec<Address>,
@@ -93,15 +96,23 @@ impl PlanFile {
         }
         let fleet = windlass_fleet::parse(&file.fleet_file, "the plan's fleet file")
             .map_err(|mistakes| unusable(format!("its fleet file has {} mistakes", mistakes.len())))?;
-        let session = Session::of(fleet, file.path.clone(), file.digest.clone(), context)?;
+        let context = Context { environment: file.environment.clone(), ..context.clone() };
+        let session = Session::of(fleet, file.path.clone(), file.digest.clone(), &context)?;
         let wish = Wish { targets: file.targets.clone(), destroy: file.destroy };
         Ok((file, session, wish))
     }
 
-    fn write(path: &Path, session: &Session, wish: &Wish, plan: &Plan) -> Result<(), Failure> {
+    fn write(
+        path: &Path,
+        session: &Session,
+        wish: &Wish,
+        plan: &Plan,
+        context: &Context,
+    ) -> Result<(), Failure> {
         let file = Self {
             windlass: env!("CARGO_PKG_VERSION").to_owned(),
             path: session.path.clone(),
+            environment: context.environment.clone(),
             digest: session.digest.clone(),
             fleet_file: windlass_fleet::print(&session.fleet),
             targets: wish.targets.clone(),
@@ -122,18 +133,32 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
     let wish = args.wish.wish(false);
     let plan = session.plan(&state, &wish).await?.plan;
     if let Some(path) = &args.out {
-        PlanFile::write(path, &session, &wish, &plan)?;
+        PlanFile::write(path, &session, &wish, &plan, context)?;
     }
     if context.json() {
         output::json(&plan)?;
     } else {
         show(&plan)?;
+        tell_unused(&session.fleet, context);
         if let Some(path) = args.out.filter(|_| !context.quiet()) {
             output::note(&format!("apply exactly this with `windlass apply {}`", path.display()));
         }
     }
     let changes = args.detailed_exitcode && !plan.is_settled();
     Ok(ExitCode::from(if changes { CHANGES } else { 0 }))
+}
+
+/// Says which parts of the file this version reads and does nothing with.
+pub fn tell_unused(fleet: &Fleet, context: &Context) {
+    let tables = [
+        ("scaling", !fleet.scaling.is_empty()),
+        ("flags", !fleet.flags.is_empty()),
+        ("alerts", !fleet.alerts.is_empty()),
+    ];
+    let unused: Vec<&str> = tables.into_iter().filter(|(_, there)| *there).map(|(name, _)| name).collect();
+    if !unused.is_empty() && !context.quiet() {
+        output::note(&format!("[{}] is read, and this version does nothing with it", unused.join("], [")));
+    }
 }
 
 /// Prints a plan for a person.

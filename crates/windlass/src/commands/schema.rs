@@ -34,7 +34,9 @@ pub fn run(_args: &Args) -> Result<ExitCode, Failure> {
 #[allow(clippy::needless_pass_by_value)] // All commands take their arguments by value.
 pub fn show(args: ShowArgs, context: &Context) -> Result<ExitCode, Failure> {
     let source = Source::find(args.file.as_deref())?;
-    let fleet = source.parse().map_err(|mistakes| fleet_file::tell(&mistakes, context.format))?;
+    let fleet = source
+        .parse(context.environment.as_deref())
+        .map_err(|mistakes| fleet_file::tell(&mistakes, context.format))?;
     let mut out = output::out();
     if args.resources {
         let resources = windlass_engine::wanted::resources(&fleet);

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tracing_subscriber::filter::LevelFilter;
 use windlass_engine::plan::Wish;
 use windlass_engine::store::Locked;
+use windlass_engine::wanted::SELF_HOSTED;
 use windlass_platforms::self_hosted::agent::{self, End, Error as AgentError};
 
 use crate::context::Context;
@@ -194,7 +195,11 @@ async fn bring_up(session: &Session, locked: &mut Locked) -> Result<(RunRecord, 
     if !losses.is_empty() {
         return Err(windlass_engine::Error::LosesData { what: losses.join(", ") }.into());
     }
-    if let Some(blocked) = planned.plan.blocked.first() {
+    let elsewhere = |blocked: &&windlass_engine::plan::Blocked| blocked.platform != SELF_HOSTED;
+    for blocked in planned.plan.blocked.iter().filter(elsewhere) {
+        notes.push(format!("{} is left out: {}", blocked.address, blocked.reason));
+    }
+    if let Some(blocked) = planned.plan.blocked.iter().find(|blocked| !elsewhere(blocked)) {
         let (address, reason) = (blocked.address.clone(), blocked.reason.clone());
         return Err(windlass_engine::Error::Blocked { address, reason }.into());
     }

@@ -36,7 +36,7 @@ pub struct Args {
 pub fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
     let source = Source::find(args.file.as_deref())?;
     let name = source.name();
-    match source.parse() {
+    match source.parse(context.environment.as_deref()) {
         Ok(fleet) => {
             let summary = fleet_file::summary(&fleet);
             if context.json() {

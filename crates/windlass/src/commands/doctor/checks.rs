@@ -60,7 +60,7 @@ pub fn fleet_file(file: Option<&Path>) -> Result<(Finding, Fleet, Option<PathBuf
     let failed = |error: Error| Finding::fail(CHECK, error.to_string(), error.help());
     let source = Source::find(file).map_err(failed)?;
     let name = source.name();
-    let fleet = source.parse().map_err(|mistakes| {
+    let fleet = source.parse(None).map_err(|mistakes| {
         let message = format!("{name} has mistakes: {}", mistakes.len());
         Finding::fail(CHECK, message, format!("`windlass validate {name}` shows each of them"))
     })?;

@@ -1,0 +1,134 @@
+//! Versions of programs, and places where state is kept.
+
+use super::{Invalid, as_text};
+use crate::code;
+use crate::suggest::echo;
+use crate::value::Text;
+
+/// A version such as `2.15.1`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version(String);
+
+impl Version {
+    /// As text, without a `v`.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Text for Version {
+    const WHAT: &'static str = "a version such as \"2.15.1\"";
+    const PATTERN: Option<&'static str> = Some("^\\d+\\.\\d+\\.\\d+$");
+
+    fn from_text(text: &str) -> Result<Self, Invalid> {
+        let parts: Vec<&str> = text.split('.').collect();
+        let number = |part: &&str| {
+            !part.is_empty() && part.len() <= 5 && part.bytes().all(|byte| byte.is_ascii_digit())
+        };
+        if parts.len() == 3 && parts.iter().all(number) {
+            return Ok(Self(text.to_owned()));
+        }
+        let remedy = match text.strip_prefix('v') {
+            Some(rest) if Self::from_text(rest).is_ok() => format!("write it without the v: \"{rest}\""),
+            _ => "write all three numbers, such as \"2.15.1\"".to_owned(),
+        };
+        Err(Invalid::new(code::UNKNOWN_VALUE, format!("{} is not a version", echo(text)), remedy))
+    }
+
+    fn to_text(&self) -> String {
+        self.0.clone()
+    }
+
+    fn stand_in() -> Self {
+        Self("0.0.0".to_owned())
+    }
+}
+as_text!(Version);
+
+/// Where state is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreAddress {
+    /// A directory of this machine.
+    Directory(String),
+    /// A bucket of an S3 service, with a prefix that may be empty.
+    S3(String, String),
+    /// A bucket of Cloudflare R2, with a prefix that may be empty.
+    R2(String, String),
+}
+
+impl Text for StoreAddress {
+    const WHAT: &'static str = "a place such as \"r2://acme-state\"";
+    const PATTERN: Option<&'static str> = Some("^(dir:.+|(s3|r2)://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?)$");
+
+    fn from_text(text: &str) -> Result<Self, Invalid> {
+        let bad = |remedy: &str| {
+            let problem = format!("{} is not a place for state", echo(text));
+            Err(Invalid::new(code::ADDRESS, problem, remedy))
+        };
+        if let Some(path) = text.strip_prefix("dir:") {
+            return match path {
+                "" => bad("write the directory behind it: \"dir:state\""),
+                path => Ok(Self::Directory(path.to_owned())),
+            };
+        }
+        let Some((scheme @ ("s3" | "r2"), rest)) = text.split_once("://") else {
+            return bad("write \"dir:PATH\", \"s3://BUCKET/PREFIX\" or \"r2://BUCKET/PREFIX\"");
+        };
+        let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        // https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
+        let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+        let mut chars = bucket.chars();
+        if !(3..=63).contains(&bucket.len())
+            || !bucket.chars().all(allowed)
+            || !ends(chars.next())
+            || !ends(chars.next_back())
+        {
+            return bad("a bucket's name has 3 to 63 lower-case letters, digits, '-' and '.'");
+        }
+        let (bucket, prefix) = (bucket.to_owned(), prefix.trim_end_matches('/').to_owned());
+        Ok(if scheme == "s3" { Self::S3(bucket, prefix) } else { Self::R2(bucket, prefix) })
+    }
+
+    fn to_text(&self) -> String {
+        let place = |scheme: &str, bucket: &str, prefix: &str| match prefix {
+            "" => format!("{scheme}://{bucket}"),
+            prefix => format!("{scheme}://{bucket}/{prefix}"),
+        };
+        match self {
+            Self::Directory(path) => format!("dir:{path}"),
+            Self::S3(bucket, prefix) => place("s3", bucket, prefix),
+            Self::R2(bucket, prefix) => place("r2", bucket, prefix),
+        }
+    }
+
+    fn stand_in() -> Self {
+        Self::Directory(".".to_owned())
+    }
+}
+as_text!(StoreAddress);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_have_three_numbers() {
+        assert!("2.15.1".parse::<Version>().is_ok());
+        for bad in ["", "2", "2.15", "v2.15.1", "2.15.1-rc", "2..1", "a.b.c", "2.15.1.0"] {
+            assert!(bad.parse::<Version>().is_err(), "{bad}");
+        }
+        assert!("v2.15.1".parse::<Version>().unwrap_err().remedy.contains("\"2.15.1\""));
+    }
+
+    #[test]
+    fn places_are_read_as_they_are_written() {
+        for good in ["dir:/var/lib/x", "r2://acme-state", "s3://acme.state/a/b"] {
+            assert_eq!(good.parse::<StoreAddress>().unwrap().to_string(), good);
+        }
+        for bad in ["", "dir:", "r2:acme", "gs://acme", "s3://A", "s3://ab", "r2://-ab", "r2://a_b"] {
+            assert_eq!(bad.parse::<StoreAddress>().unwrap_err().code, code::ADDRESS, "{bad}");
+        }
+    }
+}
