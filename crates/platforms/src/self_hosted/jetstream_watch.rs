@@ -34,12 +34,11 @@ impl JetStreamWatch {
     /// Asks the server once. True when it is to be started again.
     pub async fn is_restart_due(&mut self) -> bool {
         let answer = tokio::time::timeout(INTERVAL, self.monitor.health(Health::Everything)).await;
-        let stores = match answer {
-            Ok(Ok(Ok(()))) => Some(true),
-            Ok(Ok(Err(reason))) if has_given_up(&reason) => Some(false),
-            _ => None,
+        let heard = match answer {
+            Ok(Ok(answer)) => hear(answer.as_ref().err().map(String::as_str)),
+            _ => Heard::Nothing,
         };
-        self.judge.hear(stores, || free(&self.store))
+        self.judge.hear(heard, || free(&self.store))
     }
 
     /// The server was started anew.
@@ -48,9 +47,27 @@ impl JetStreamWatch {
     }
 }
 
-/// Whether the health check's reason is one that a server does not recover from. (Words of nats-server 2.15.)
-fn has_given_up(reason: &str) -> bool {
-    reason.contains("write error") || reason.contains("JetStream not enabled")
+/// What a health check's answer says about storing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Heard {
+    /// It stores.
+    Stores,
+    /// A write has failed: nothing comes back without a new start.
+    Failed,
+    /// JetStream is off: it has given up, or it has not yet begun.
+    Off,
+    /// Nothing about that.
+    Nothing,
+}
+
+/// Understands the health check's reason, or that there is none. (Words of nats-server 2.15.)
+fn hear(reason: Option<&str>) -> Heard {
+    match reason {
+        None => Heard::Stores,
+        Some(reason) if reason.contains("write error") => Heard::Failed,
+        Some(reason) if reason.contains("JetStream not enabled") => Heard::Off,
+        Some(_) => Heard::Nothing,
+    }
 }
 
 fn free(store: &std::path::Path) -> u64 {
@@ -66,14 +83,15 @@ struct Judge {
 }
 
 impl Judge {
-    fn hear(&mut self, stores: Option<bool>, free: impl Fn() -> u64) -> bool {
-        match stores {
-            Some(true) => {
+    fn hear(&mut self, heard: Heard, free: impl Fn() -> u64) -> bool {
+        match heard {
+            Heard::Stores => {
                 self.was_healthy = true;
                 self.given_up = 0;
             }
-            Some(false) if self.was_healthy => self.given_up += 1,
-            Some(false) | None => {}
+            Heard::Failed => self.given_up += 1,
+            Heard::Off if self.was_healthy => self.given_up += 1,
+            Heard::Off | Heard::Nothing => {}
         }
         self.given_up >= IN_A_ROW && free() >= ROOM
     }
@@ -83,30 +101,39 @@ impl Judge {
 mod tests {
     use super::*;
 
-    fn heard(answers: &[Option<bool>], free: u64) -> Vec<bool> {
+    fn heard(answers: &[Heard], free: u64) -> Vec<bool> {
         let mut judge = Judge::default();
         answers.iter().map(|on| judge.hear(*on, || free)).collect()
     }
 
-    const ON: Option<bool> = Some(true);
-    const OFF: Option<bool> = Some(false);
+    const ON: Heard = Heard::Stores;
+    const OFF: Heard = Heard::Off;
+    const FAILED: Heard = Heard::Failed;
+    const NOTHING: Heard = Heard::Nothing;
 
     #[test]
     fn a_server_that_has_given_up_is_started_again_once_there_is_room() {
-        assert_eq!(heard(&[ON, OFF, OFF, OFF], ROOM), [false, false, false, true]);
-        assert_eq!(heard(&[ON, OFF, OFF, ON, OFF, OFF], ROOM), [false; 6]);
-        assert_eq!(heard(&[ON, OFF, OFF, OFF, OFF], ROOM - 1), [false; 5]);
+        for end in [OFF, FAILED] {
+            assert_eq!(heard(&[ON, end, end, end], ROOM), [false, false, false, true]);
+            assert_eq!(heard(&[ON, end, end, ON, end, end], ROOM), [false; 6]);
+            assert_eq!(heard(&[ON, end, end, end, end], ROOM - 1), [false; 5]);
+        }
+        // A disk can be full before the server was ever seen to be well.
+        assert_eq!(heard(&[FAILED, FAILED, FAILED], ROOM), [false, false, true]);
     }
 
     #[test]
     fn what_passes_by_itself_is_no_reason() {
-        assert!(has_given_up("JetStream stream 'A > GITHUB' write error: write /x: no space left on device"));
-        assert!(!has_given_up("JetStream stream 'A > GITHUB' is not current"));
+        let full = "JetStream stream 'A > GITHUB' write error: write /x: no space left on device";
+        assert_eq!(hear(Some(full)), FAILED);
+        assert_eq!(hear(Some("JetStream not enabled for account")), OFF);
+        assert_eq!(hear(Some("JetStream stream 'A > GITHUB' is not current")), NOTHING);
+        assert_eq!(hear(None), ON);
     }
 
     #[test]
     fn a_server_that_still_reads_its_streams_or_says_nothing_is_left_alone() {
         assert_eq!(heard(&[OFF, OFF, OFF, OFF, OFF], ROOM), [false; 5]);
-        assert_eq!(heard(&[ON, None, None, None, None], ROOM), [false; 5]);
+        assert_eq!(heard(&[ON, NOTHING, NOTHING, NOTHING, NOTHING], ROOM), [false; 5]);
     }
 }
