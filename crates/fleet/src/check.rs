@@ -4,7 +4,7 @@
 //! the syntax is broken, nothing is concluded from what is absent.
 
 use crate::code;
-use crate::model::{Fleet, REDELIVERY, Storage, not_the_system_account};
+use crate::model::{Fleet, REDELIVERY, Storage, TlsUse, not_the_system_account};
 use crate::reader::Reader;
 use crate::suggest::{list, nearest};
 use crate::types::{Bytes, Invalid, Name, Subject, SubjectSet};
@@ -24,6 +24,7 @@ pub(crate) fn check(fleet: &mut Fleet, root: &Node<'_>, reader: &mut Reader<'_>)
     overlaps(fleet, &file, reader);
     names(fleet, &file, reader);
     leaf_nodes(fleet, &file, reader);
+    super_cluster(fleet, &file, reader);
     scaling(fleet, &file, reader);
     consumers(fleet, &file, reader);
     imports(fleet, &file, reader);
@@ -288,6 +289,36 @@ fn leaf_nodes(fleet: &Fleet, file: &File<'_, '_>, reader: &mut Reader<'_>) {
             let remedy =
                 format!("give each its own, such as [clusters.{name}] jetstream = {{ domain = \"{name}\" }}");
             reader.report(code::WHICH_CLUSTER, file.span(&at), problem, remedy);
+        }
+    }
+}
+
+/// Clusters that are joined by gateways are one system: with one domain, and with TLS between all of them or none.
+fn super_cluster(fleet: &Fleet, file: &File<'_, '_>, reader: &mut Reader<'_>) {
+    let mut members = fleet.clusters.iter().filter(|(name, cluster)| {
+        let clean = ["super_cluster", "tls", "jetstream"]
+            .iter()
+            .all(|key| file.clean(&["clusters", name, key], reader));
+        cluster.super_cluster && clean
+    });
+    let Some((first, one)) = members.next() else { return };
+    let members: Vec<_> = members.collect();
+    for (name, cluster) in members {
+        let mut report = |key: &str, problem: String| {
+            let remedy = format!("write the same in [clusters.{first}] and [clusters.{name}]");
+            reader.report(code::SUPER_CLUSTER, file.span(&["clusters", name, key]), problem, remedy);
+        };
+        let domain = |cluster: &crate::model::Cluster| cluster.jetstream.domain.clone();
+        if domain(one) != domain(cluster) {
+            let problem = format!(
+                "clusters.{name}.jetstream: it is one system with {first}, and its domain is another one"
+            );
+            report("jetstream", problem);
+        }
+        let encrypts = |cluster: &crate::model::Cluster| cluster.tls != TlsUse::None;
+        if encrypts(one) != encrypts(cluster) {
+            let problem = format!("clusters.{name}.tls: gateways to {first} are encrypted on one side only");
+            report("tls", problem);
         }
     }
 }

@@ -45,6 +45,7 @@ codes! {
     OTHER_PLATFORM "WL0133" "a key that another platform has";
     CIRCLE "WL0134" "leaf nodes in a circle";
     ENVIRONMENT "WL0135" "an environment that is not there, or not allowed there";
+    SUPER_CLUSTER "WL0136" "clusters of a super-cluster that do not agree";
 }
 
 /// The title of a code's page, if the code is one of this crate's.

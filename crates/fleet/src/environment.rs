@@ -4,7 +4,7 @@
 //! there. So an environment may say whatever the file may say, and each value keeps the place where it was written.
 
 use crate::code;
-use crate::model::Fleet;
+use crate::model::{Cluster, Fleet, PlatformName, TlsUse};
 use crate::reader::Reader;
 use crate::suggest::{list, nearest};
 use crate::types::Name;
@@ -93,17 +93,25 @@ fn lay_over<'i>(table: &mut DeTable<'i>, part: &DeTable<'i>) {
 
 /// Gives what is not written the value that is right for the environment.
 ///
-/// In `production` each stream and bucket on a cluster of several servers has three copies; elsewhere one.
+/// In `production` each stream and bucket on a cluster of several servers has three copies, elsewhere one; and what goes
+/// between servers and clients is encrypted.
 pub(crate) fn settle(fleet: &mut Fleet, document: &Node<'_>, environment: Option<&Name>) {
     if environment.is_none_or(|name| name.as_str() != PRODUCTION) {
         return;
     }
     let root = document.get_ref().as_table();
-    let is_written = |table: &str, name: &str| {
+    let has = |table: &str, name: &str, key: &str| {
         let one =
             root.and_then(|root| root.get(table)?.get_ref().as_table()?.get(name)?.get_ref().as_table());
-        one.is_some_and(|one| one.contains_key("replicas"))
+        one.is_some_and(|one| one.contains_key(key))
     };
+    let is_written = |table: &str, name: &str| has(table, name, "replicas");
+    let own = |cluster: &Cluster| cluster.platform == PlatformName::SelfHosted;
+    for (_, cluster) in
+        fleet.clusters.iter_mut().filter(|(name, cluster)| own(cluster) && !has("clusters", name, "tls"))
+    {
+        cluster.tls = TlsUse::All;
+    }
     let servers: std::collections::BTreeMap<Name, u32> =
         fleet.clusters.iter().map(|(name, cluster)| (name.clone(), cluster.servers)).collect();
     let only = servers.values().next().copied().filter(|_| servers.len() == 1);

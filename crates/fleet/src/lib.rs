@@ -37,13 +37,13 @@ pub use model::{
     Environments, Exchange, Export, Flag, Fleet, Github, Identity, Import, Instance, JetStream,
     JetStreamAccess, KvBucket, Limits, ObjectBucket, PlatformName, Platforms, Ports, ReceiveAt, Region,
     Retention, Rollout, Scaling, ScalingMetric, SelfHosted, Severity, Spool, State, Storage, Stream, Synadia,
-    User,
+    TlsUse, User,
 };
 pub use print::print;
 pub use schema::schema;
 pub use types::{
-    Bytes, EventName, FleetName, Host, Invalid, Line, Name, Organization, Period, SecretSource, StoreAddress,
-    Subject, SubjectPattern, Sync, Version,
+    Bytes, EventName, FleetName, Host, HostName, Invalid, Line, Name, Organization, Period, SecretSource,
+    StoreAddress, Subject, SubjectPattern, Sync, Version,
 };
 
 use reader::Reader;

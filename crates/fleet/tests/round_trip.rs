@@ -9,7 +9,8 @@ use windlass_fleet::{
     Discard, Exchange, Export, Flag, Fleet, Github, Identity, Import, Instance, JetStream, JetStreamAccess,
     KvBucket, Limits, Line, Name, ObjectBucket, Period, PlatformName, Platforms, Ports, ReceiveAt, Region,
     Retention, Rollout, Scaling, ScalingMetric, SecretSource, SelfHosted, Severity, Spool, State, Storage,
-    Stream, SubjectPattern, Synadia, Sync, User, embedded, parse, parse_bytes, parse_environment, print,
+    Stream, SubjectPattern, Synadia, Sync, TlsUse, User, embedded, parse, parse_bytes, parse_environment,
+    print,
 };
 
 fn pick<T: Clone + std::fmt::Debug + 'static>(all: &[T]) -> impl Strategy<Value = T> + use<T> {
@@ -45,6 +46,8 @@ prop_compose! {
         lame_duck in 30_u64..=3600,
         version in proptest::option::of("[0-9]{1,3}\\.[0-9]{1,3}\\.[0-9]{1,3}"),
         super_cluster in any::<bool>(),
+        tls in pick(TlsUse::ALL),
+        host_names in proptest::collection::btree_set("(\\*\\.)?[a-z0-9]{1,9}(\\.[a-z0-9]{1,9}){0,2}", 0..3),
     ) -> Cluster {
         Cluster {
             platform: PlatformName::SelfHosted,
@@ -58,6 +61,8 @@ prop_compose! {
             version: version.map(|text| text.parse().unwrap()),
             leaf_of: None,
             super_cluster,
+            tls,
+            host_names: host_names.iter().map(|name| name.parse().unwrap()).collect(),
             regions: std::collections::BTreeMap::new(),
             instance: Instance::Basic,
             sleep_after: Period::seconds(300),
@@ -439,6 +444,18 @@ fn fleet() -> impl Strategy<Value = Fleet> {
         .prop_flat_map(operated)
 }
 
+/// Clusters of a super-cluster are one system.
+fn agree(mut clusters: Vec<(Name, Cluster)>) -> std::collections::BTreeMap<Name, Cluster> {
+    let mut members = clusters.iter_mut().map(|(_, cluster)| cluster).filter(|cluster| cluster.super_cluster);
+    if let Some(first) = members.next() {
+        let (domain, tls) = (first.jetstream.domain.clone(), first.tls);
+        for cluster in members {
+            (cluster.jetstream.domain, cluster.tls) = (domain.clone(), tls);
+        }
+    }
+    clusters.into_iter().collect()
+}
+
 fn assemble(
     clusters: Vec<(Name, Cluster)>,
     streams: Vec<(Name, Stream)>,
@@ -453,7 +470,7 @@ fn assemble(
             cloudflare: None,
         },
         accounts: std::collections::BTreeMap::new(),
-        clusters: clusters.into_iter().collect(),
+        clusters: agree(clusters),
         streams: streams.into_iter().collect(),
         consumers: std::collections::BTreeMap::new(),
         kv: std::collections::BTreeMap::new(),

@@ -7,6 +7,7 @@ use std::time::Duration;
 pub const CODES: &[&str] = &[
     "WL0201", "WL0202", "WL0203", "WL0204", "WL0205", "WL0206", "WL0207", "WL0208", "WL0209", "WL0210",
     "WL0211", "WL0212", "WL0213", "WL0214", "WL0215", "WL0216", "WL0217", "WL0218", "WL0219", "WL0220",
+    "WL0221",
 ];
 
 /// An error of this crate.
@@ -42,6 +43,14 @@ pub enum Error {
         /// What belongs there, such as "an account seed".
         expected: &'static str,
         /// What is wrong with it. Never the content.
+        reason: String,
+    },
+    /// A certificate or its key cannot be made or used.
+    #[error("the certificate in {} cannot be used: {reason}", path.display())]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong. Never the content.
         reason: String,
     },
     /// A name cannot be used for an account, user, cluster, fleet, stream or bucket.
@@ -216,6 +225,7 @@ impl Error {
             Self::Signal { .. } => "WL0218",
             Self::Foreign { .. } => "WL0219",
             Self::KeyLost { .. } => "WL0220",
+            Self::Certificate { .. } => "WL0221",
         }
     }
 
@@ -272,6 +282,9 @@ impl Error {
             Self::UnknownAccount { .. } => "add the account to the fleet file, or use one of those".to_owned(),
             Self::Signal { .. } => "see whether the process still runs and belongs to this user".to_owned(),
             Self::Foreign { .. } => "use another name, or another account, for this fleet's".to_owned(),
+            Self::Certificate { path, .. } => {
+                format!("restore {} from a backup; without one, move its directory away and apply: every server and client then needs the new ca.crt", path.display())
+            }
             Self::KeyLost { data, keys } => format!(
                 "restore {} from a backup; or, to give that data up, move {} away",
                 keys.display(),

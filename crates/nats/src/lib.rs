@@ -7,6 +7,7 @@
 //! [`hub`] puts them together for one server.
 
 pub mod authority;
+pub mod certificates;
 pub mod config;
 pub mod connect;
 pub mod consumer;

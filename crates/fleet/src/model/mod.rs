@@ -3,8 +3,8 @@
 use crate::code;
 use crate::reader::Reader;
 use crate::types::{
-    Bytes, EventName, FleetName, Host, Invalid, Line, Name, Organization, Period, SecretSource, Subject,
-    Sync, Version,
+    Bytes, EventName, FleetName, Host, HostName, Invalid, Line, Name, Organization, Period, SecretSource,
+    Subject, Sync, Version,
 };
 use crate::value::Value as _;
 use std::collections::BTreeMap;
@@ -145,6 +145,18 @@ choice! {
     }
 }
 
+choice! {
+    /// What is encrypted on the way between servers and clients.
+    pub enum TlsUse {
+        /// Nothing: for servers that are reached over loopback or a private network.
+        None = "none",
+        /// What servers say to each other (routes, gateways, leaf nodes); each proves who it is.
+        Servers = "servers",
+        /// That, and what clients say to them.
+        All = "all",
+    }
+}
+
 table! {
     /// A cluster: servers that act as one.
     pub struct Cluster {
@@ -162,6 +174,10 @@ table! {
         max_payload: Bytes = Bytes::mib(1), in Bytes::kib(1)..=Bytes::mib(64);
         /// How many clients a server takes. Without this key, 65536.
         max_connections: Option<u64>, in 1..=10_000_000;
+        /// What is encrypted, with certificates of the fleet's own authority. The default is `all` in `production`, else `none`.
+        tls: TlsUse = TlsUse::None;
+        /// Host names by which clients and other clusters reach its servers, for their certificates. `localhost` and `host` are among them anyway.
+        host_names: Vec<HostName> = Vec::new();
         /// Over how long a server that is stopped on purpose sends its clients away, so that they do not all come back at once.
         lame_duck: Period = Period::seconds(30), in Period::seconds(30)..=Period::seconds(3600);
         /// The version of nats-server that it must be. Without this key, whichever is installed.
@@ -200,7 +216,8 @@ fn known_regions(regions: &BTreeMap<Name, Region>) -> Result<(), Invalid> {
 
 /// A key that does nothing would be found out too late.
 fn fits_its_platform(cluster: &mut Cluster, entries: &DeTable<'_>, reader: &mut Reader<'_>) {
-    const OWN: &[&str] = &["servers", "host", "ports", "max_connections", "lame_duck", "super_cluster"];
+    const OWN: &[&str] =
+        &["servers", "host", "host_names", "ports", "tls", "max_connections", "lame_duck", "super_cluster"];
     const CLOUDFLARE: &[&str] = &["regions", "instance", "sleep_after"];
     const SYNADIA: &[&str] = &["jetstream", "max_payload", "version", "leaf_of"];
     let foreign: Vec<&str> = match cluster.platform {

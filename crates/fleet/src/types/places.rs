@@ -1,4 +1,4 @@
-//! Versions of programs, and places where state is kept.
+//! Versions of programs, names of machines, and places where state is kept.
 
 use super::{Invalid, as_text};
 use crate::code;
@@ -45,6 +45,52 @@ impl Text for Version {
     }
 }
 as_text!(Version);
+
+/// A machine's name in the DNS, such as `nats.acme.example`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostName(String);
+
+impl HostName {
+    /// As text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Text for HostName {
+    const WHAT: &'static str = "a host name such as \"nats.acme.example\"";
+    const PATTERN: Option<&'static str> =
+        Some("^(\\*\\.)?[a-z0-9]([a-z0-9-]*[a-z0-9])?(\\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$");
+
+    fn from_text(text: &str) -> Result<Self, Invalid> {
+        let label = |label: &str| {
+            (1..=63).contains(&label.len())
+                && label.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+        };
+        // A certificate may stand for every name of one level.
+        let plain = text.strip_prefix("*.").unwrap_or(text);
+        if text.len() <= 253 && plain.split('.').all(label) {
+            return Ok(Self(text.to_owned()));
+        }
+        let remedy = match text.to_ascii_lowercase() {
+            lower if lower != text && Self::from_text(&lower).is_ok() => format!("write \"{lower}\""),
+            _ => "write the name alone, such as \"nats.acme.example\"".to_owned(),
+        };
+        Err(Invalid::new(code::NAME, format!("{} is no host name", echo(text)), remedy))
+    }
+
+    fn to_text(&self) -> String {
+        self.0.clone()
+    }
+
+    fn stand_in() -> Self {
+        Self("localhost".to_owned())
+    }
+}
+as_text!(HostName);
 
 /// Where state is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]

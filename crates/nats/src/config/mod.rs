@@ -200,6 +200,8 @@ pub struct LeafRemote {
     pub account: Option<String>,
     /// Who we are there.
     pub credentials: Option<PathBuf>,
+    /// Certificates, where the other side wants TLS.
+    pub tls: Option<Tls>,
 }
 
 /// Operator mode.

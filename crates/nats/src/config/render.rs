@@ -104,6 +104,7 @@ fn leafnodes(text: &mut Text, leafnodes: &LeafNodes) {
             text.strings("urls", &remote.urls);
             text.optional(remote.account.as_deref(), |text, account| text.string("account", account));
             text.optional(remote.credentials.as_deref(), |text, path| text.path("credentials", path));
+            text.tls(remote.tls.as_ref());
         });
     });
 }

@@ -1,5 +1,6 @@
 //! The nats-server program: finding it, knowing its version, telling a running one to step aside, asking it how it is.
 
+mod handshake;
 mod monitor;
 
 use std::ffi::OsStr;
@@ -8,6 +9,7 @@ use std::process::Command;
 use std::str::FromStr;
 
 use crate::Error;
+pub use handshake::certificate;
 pub use monitor::{Health, JetStreamConfig, JetStreamStats, JetStreamVarz, Monitor, Varz};
 
 /// The oldest nats-server that Windlass drives.
