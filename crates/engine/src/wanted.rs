@@ -29,7 +29,7 @@ pub fn resources(fleet: &Fleet) -> Vec<Resource> {
     let known: BTreeSet<Address> =
         accounts.iter().map(|account| Address::new(Kind::Account, *account)).collect();
     for (name, cluster) in &fleet.clusters {
-        add_cluster(&mut all, name, cluster, &operator, &known);
+        add_cluster(&mut all, fleet, name, cluster, &operator, &known);
     }
     for (name, stream) in &fleet.streams {
         let address = Address::new(Kind::Stream, name.as_str());
@@ -123,6 +123,15 @@ pub fn main_account(fleet: &Fleet) -> &str {
     stream.map_or(DEFAULT_ACCOUNT, |stream| stream.account.as_str())
 }
 
+/// The cluster that scripts and people are led to: that of GitHub's events, else of the first stream, else the first that
+/// joins no other.
+#[must_use]
+pub fn main_cluster(fleet: &Fleet) -> Option<(&Name, &Cluster)> {
+    let stream = fleet.github_stream().map(|(_, stream)| stream).or_else(|| fleet.streams.values().next());
+    let of_stream = stream.and_then(|stream| fleet.cluster_of(stream));
+    of_stream.or_else(|| fleet.clusters.iter().find(|(_, cluster)| cluster.leaf_of.is_none()))
+}
+
 /// A server's name within the fleet: `hub-0`.
 #[must_use]
 pub fn server_name(cluster: &str, index: u32) -> String {
@@ -131,6 +140,7 @@ pub fn server_name(cluster: &str, index: u32) -> String {
 
 fn add_cluster(
     all: &mut Vec<Resource>,
+    fleet: &Fleet,
     name: &str,
     cluster: &Cluster,
     operator: &Address,
@@ -142,6 +152,8 @@ fn add_cluster(
         all.push(Resource::new(address, platform, cluster.to_json()).after([operator.clone()]));
         return;
     }
+    // The servers of a super-cluster decide together, so one is changed at a time, and none is ready before a majority is.
+    let group = if cluster.super_cluster { "super-cluster".to_owned() } else { address.to_string() };
     let mut servers = BTreeSet::new();
     for index in 0..cluster.servers {
         let server = Address::new(Kind::Server, server_name(name, index));
@@ -160,9 +172,16 @@ fn add_cluster(
             let admin = |account: &Address| Address::new(Kind::User, format!("{}/{ADMIN}", account.name));
             resource = resource.after(accounts.iter().map(admin));
         }
-        resource.group = Some(address.to_string());
+        resource.group = Some(group.clone());
         all.push(resource);
         servers.insert(server);
+    }
+    if cluster.super_cluster {
+        let here = |other: &&Cluster| other.super_cluster && other.platform == PlatformName::SelfHosted;
+        for (other, cluster) in fleet.clusters.iter().filter(|(_, cluster)| here(cluster)) {
+            let server = |index| Address::new(Kind::Server, server_name(other, index));
+            servers.extend((0..cluster.servers).map(server));
+        }
     }
     all.push(Resource::new(address, platform, json!({ "servers": cluster.servers })).after(servers));
 }

@@ -23,6 +23,7 @@ async fn main() -> ExitCode {
         nats: publish::Options {
             url,
             credentials: std::env::var_os("NATS_CREDS").map(Into::into),
+            authority: None,
             stream: "GITHUB".into(),
             bucket: claim_check::BUCKET.into(),
             claim_check_above: 512 * 1024,

@@ -471,7 +471,7 @@ fn addresses(fleet: &Fleet, file: &File<'_, '_>, reader: &mut Reader<'_>) {
             continue;
         }
         let keys = [("client", ports.client), ("websocket", ports.websocket), ("monitor", ports.monitor)];
-        let routes = (cluster.servers > 1).then_some(("cluster", ports.cluster));
+        let routes = (cluster.servers > 1 || cluster.super_cluster).then_some(("cluster", ports.cluster));
         let gateway = cluster.super_cluster.then_some(("gateway", ports.gateway));
         let leaf = fleet.is_joined(name).then_some(("leaf", ports.leaf));
         for (key, port) in keys.into_iter().chain(routes).chain(gateway).chain(leaf) {

@@ -22,6 +22,8 @@ pub struct Options {
     pub url: String,
     /// The credentials file.
     pub creds: PathBuf,
+    /// Who has signed the server's certificate, where it has one of its own authority; PEM.
+    pub authority: Option<PathBuf>,
     /// What the server's connection list shows.
     pub name: String,
     /// Whether to answer at once and go on trying when the server is not there yet.
@@ -37,6 +39,7 @@ impl Options {
         Self {
             url: url.to_owned(),
             creds: creds.to_owned(),
+            authority: None,
             name: name.to_owned(),
             retry_on_initial_connect: false,
             request_timeout: Some(Duration::from_secs(5)),
@@ -57,6 +60,9 @@ pub async fn connect(options: &Options) -> Result<Client, Error> {
         .request_timeout(options.request_timeout)
         .reconnect_delay_callback(reconnect_delay)
         .event_callback(observe(options.name.clone()));
+    if let Some(authority) = &options.authority {
+        connect = connect.add_root_certificates(authority.clone());
+    }
     if options.retry_on_initial_connect {
         connect = connect.retry_on_initial_connect();
     }

@@ -12,8 +12,8 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    agent, apply, completion, doctor, down, events, explain, plan, receive, schema, state_records, status,
-    up, validate,
+    agent, apply, certificates, completion, doctor, down, events, explain, plan, receive, schema,
+    state_records, status, up, validate,
 };
 use crate::context::{Context, Format};
 use crate::failure::{Error, Failure};
@@ -157,6 +157,9 @@ pub enum Command {
     Forget(state_records::ForgetArgs),
     /// Give a resource of the state another name
     Move(state_records::MoveArgs),
+    /// Show the fleet's certificates, or change who signs them
+    #[command(long_about = certificates::LONG_ABOUT)]
+    Certificates(certificates::Args),
     /// Watch, send, show and replay GitHub's events
     Events(events::Args),
     /// Check a fleet file and report every mistake in it

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
+use windlass_engine::wanted::main_cluster;
+use windlass_nats::certificates::Certificates;
 use windlass_platforms::self_hosted::part::{Kind, Part, Places, Status};
 
 use crate::failure::Error;
@@ -71,6 +73,9 @@ pub struct NatsEndpoints {
     pub creds: String,
     /// For monitoring.
     pub monitor_url: String,
+    /// Who has signed the servers' certificates, where clients come in with TLS: for every client.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub ca_file: Option<String>,
 }
 
 /// The receiver's addresses.
@@ -97,18 +102,24 @@ impl RunRecord {
     pub fn of(session: &Session, creds: &Path) -> Self {
         let status = session.platform.control().status();
         let parts = || status.parts.values().map(|running| &running.part);
-        let server = parts().find(|part| part.kind == Kind::Server);
+        let main = main_cluster(&session.fleet).map(|(name, _)| name.as_str());
+        let of_main = |part: &&Part| part.name.rsplit_once('-').map(|(cluster, _)| cluster) == main;
+        let server = parts().filter(|part| part.kind == Kind::Server).find(of_main);
         let url = |scheme: &str, part: &Part, at: usize| {
             part.listens
                 .get(at)
                 .map(|address| format!("{scheme}://{}", reachable(*address)))
                 .unwrap_or_default()
         };
+        let encrypted = server.is_some_and(|part| part.loaded.tls);
+        let scheme = |plain, secure| if encrypted { secure } else { plain };
+        let authority = Certificates::at(session.directory.root(), session.fleet.name()).authority_file();
         let nats = server.map(|part| NatsEndpoints {
-            url: url("nats", part, 0),
-            websocket_url: url("ws", part, 1),
+            url: url(scheme("nats", "tls"), part, 0),
+            websocket_url: url(scheme("ws", "wss"), part, 1),
             creds: creds.display().to_string(),
             monitor_url: url("http", part, 2),
+            ca_file: encrypted.then(|| authority.display().to_string()),
         });
         let receiver = parts().find(|part| part.kind == Kind::Receiver).map(|part| ReceiverEndpoints {
             url: url("http", part, 0) + "/github",
@@ -220,6 +231,7 @@ mod tests {
                     websocket_url: "ws://127.0.0.1:9222".into(),
                     creds: "/run/hub/creds/admin.creds".into(),
                     monitor_url: "http://127.0.0.1:8222".into(),
+                    ca_file: None,
                 }),
                 receiver: Some(ReceiverEndpoints {
                     url: "http://127.0.0.1:8080/github".into(),

@@ -18,7 +18,7 @@ use serde_json::json;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -38,6 +38,15 @@ const MOST_WAITING: usize = 8 * 1024 * 1024;
 pub(super) struct Credentials {
     jwt: SecretString,
     seed: SecretString,
+}
+
+/// How to come in.
+#[derive(Debug, Default)]
+pub(super) struct Entry {
+    /// Who we are; nobody, where the server asks nobody.
+    pub(super) credentials: Option<Credentials>,
+    /// Who signs the server's certificate, if it is not one of the system's authorities.
+    pub(super) authority: Option<PathBuf>,
 }
 
 impl Credentials {
@@ -141,7 +150,7 @@ impl Slots {
 
 impl Link {
     /// Begins to connect, and goes on for as long as the process lives.
-    pub(super) fn start(servers: Vec<Server>, credentials: Option<Credentials>) -> Self {
+    pub(super) fn start(servers: Vec<Server>, entry: Entry) -> Self {
         let link = Self(Arc::new(Shared {
             state: Mutex::default(),
             written_to: Notify::new(),
@@ -150,7 +159,7 @@ impl Link {
             max_payload: AtomicUsize::new(usize::MAX),
         }));
         // If this task ended there would be no connection any more, and everything would go to the spool.
-        tokio::spawn(link.clone().run(servers, credentials));
+        tokio::spawn(link.clone().run(servers, entry));
         link
     }
 
@@ -198,10 +207,10 @@ impl Link {
         Ok(Some(answer))
     }
 
-    async fn run(self, servers: Vec<Server>, credentials: Option<Credentials>) {
+    async fn run(self, servers: Vec<Server>, entry: Entry) {
         let mut failures: u32 = 0;
         for server in servers.iter().cycle() {
-            let connected = timeout(CONNECT_TIMEOUT, connect(server, credentials.as_ref())).await;
+            let connected = timeout(CONNECT_TIMEOUT, connect(server, &entry)).await;
             match connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
                 Ok((stream, buffer, info)) => {
                     failures = 0;
@@ -333,7 +342,7 @@ trait ReadWrite: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> ReadWrite for T {}
 
 /// Connects, greets, and hears that the server accepts us.
-async fn connect(server: &Server, credentials: Option<&Credentials>) -> io::Result<(Stream, BytesMut, Info)> {
+async fn connect(server: &Server, entry: &Entry) -> io::Result<(Stream, BytesMut, Info)> {
     let stream = TcpStream::connect((server.host.as_str(), server.port)).await?;
     stream.set_nodelay(true)?;
     let mut stream: Stream = Box::new(stream);
@@ -346,14 +355,14 @@ async fn connect(server: &Server, credentials: Option<&Credentials>) -> io::Resu
         return Err(io::Error::other("the server does not support headers"));
     }
     if server.tls || info.tls_required {
-        stream = Box::new(super::tls::wrap(stream, &server.host).await?);
+        stream = Box::new(super::tls::wrap(stream, &server.host, entry.authority.as_deref()).await?);
     }
     let mut greeting = json!({
         "verbose": false, "pedantic": false, "headers": true, "no_responders": true, "protocol": 1, "echo": false,
         "name": "windlass receiver", "lang": "rust", "version": env!("CARGO_PKG_VERSION"),
         "tls_required": server.tls || info.tls_required,
     });
-    if let Some(credentials) = credentials {
+    if let Some(credentials) = &entry.credentials {
         let pair = KeyPair::from_seed(credentials.seed.expose_secret()).map_err(io::Error::other)?;
         let signature = pair.sign(info.nonce.as_bytes()).map_err(io::Error::other)?;
         greeting["jwt"] = credentials.jwt.expose_secret().into();

@@ -11,7 +11,7 @@ mod wire;
 use crate::claim_check::{self, HEADER_ROOM};
 use crate::event::Event;
 use async_nats::jetstream::{self, object_store::ObjectStore};
-use link::{Credentials, Link, Server};
+use link::{Credentials, Entry, Link, Server};
 use serde::Deserialize;
 use std::borrow::Cow;
 use std::path::PathBuf;
@@ -25,6 +25,8 @@ pub struct Options {
     pub url: String,
     /// The credentials file of the user to connect as.
     pub credentials: Option<PathBuf>,
+    /// Who signs the servers' certificates, if it is not one of the system's authorities; PEM.
+    pub authority: Option<PathBuf>,
     /// The stream that is expected to take the events.
     pub stream: String,
     /// The object bucket for payloads above the threshold.
@@ -107,7 +109,8 @@ impl Publisher {
             Credentials::read(path).map_err(|source| ConnectError::Credentials { path: path.clone(), source })
         };
         let credentials = options.credentials.as_ref().map(read).transpose()?;
-        Ok(Self { link: Link::start(servers, credentials), bucket: OnceCell::new(), options })
+        let entry = Entry { credentials, authority: options.authority.clone() };
+        Ok(Self { link: Link::start(servers, entry), bucket: OnceCell::new(), options })
     }
 
     /// Whether NATS is connected now.
@@ -157,6 +160,9 @@ impl Publisher {
         let mut connect = async_nats::ConnectOptions::new().name("windlass receiver, large payloads");
         if let Some(path) = &self.options.credentials {
             connect = connect.credentials_file(path).await?;
+        }
+        if let Some(authority) = &self.options.authority {
+            connect = connect.add_root_certificates(authority.clone());
         }
         let servers: Vec<&str> = self.options.url.split(',').map(str::trim).collect();
         let jetstream = jetstream::new(connect.connect(servers).await?);

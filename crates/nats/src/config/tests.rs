@@ -132,6 +132,7 @@ fn a_clustered_server_with_everything() {
             urls: vec!["wss://edge.acme.example:443/leaf/weur".to_owned()],
             account: Some("AGITHUB".to_owned()),
             credentials: Some("/etc/nats/leaf.creds".into()),
+            tls: None,
         }],
         reconnect: Some(Duration::from_secs(1)),
     });

@@ -69,6 +69,7 @@ fn every_block_is_accepted() {
             urls: vec!["ws://127.0.0.1:9000/leaf/weur".to_owned()],
             account: Some(account.public_key.clone()),
             credentials: Some(creds),
+            tls: None,
         }],
         reconnect: Some(Duration::from_secs(1)),
     });

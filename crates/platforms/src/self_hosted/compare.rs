@@ -25,8 +25,14 @@ fn strands(wanted: &Value, found: &Value) -> Option<String> {
     let to = wanted["servers"].as_u64()?;
     let cluster = wanted["cluster"].as_str().unwrap_or_default();
     let from = found["servers"].as_u64()?;
-    let (joined, joins) = (found["joined"] == true, to > 1);
+    let (joined, joins) = (found["joined"] == true, to > 1 || wanted["super_cluster"] == true);
     let reason = match (joined, joins) {
+        (false, true) if to == from => {
+            return Some(format!(
+                "the cluster {cluster} holds streams and cannot join a super-cluster: a server alone keeps its streams by \
+                 itself, and would lose them. Make another cluster, and streams on it; or delete this one's streams first"
+            ));
+        }
         (false, true) => {
             "a server alone keeps its streams by itself, and would lose them when it joins others"
         }
@@ -44,12 +50,34 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or("unknown").to_owned()
 }
 
+/// Settings that a running nats-server takes over when it reads its configuration again (`reload.go` of nats-server).
+const RELOADED: [&str; 4] =
+    ["max_payload", "max_connections", "lame_duck_duration", "lame_duck_grace_period"];
+
+/// What of a configuration needs a new process: everything but the settings that are taken over by reading it again.
+pub(super) fn needs_restart(text: &str) -> String {
+    let reloaded = |line: &str| {
+        line.split_once(':').is_some_and(|(name, _)| RELOADED.contains(&name)) || line.starts_with('#')
+    };
+    text.lines().filter(|line| !reloaded(line)).collect::<Vec<_>>().join("\n")
+}
+
+/// Whether servers with this configuration encrypt what they say to the others of their cluster. Those that do and those
+/// that do not cannot talk to each other.
+pub(super) fn encrypts_routes(text: &str) -> bool {
+    settings(text).contains_key("cluster.tls.cert_file")
+}
+
 fn differs(found: &Found) -> Option<Difference> {
     let body = &found.body;
     let runs = body["runs"] == true;
-    let risk = if runs { Risk::Interrupts } else { Risk::None };
-    let difference = |fields, why: Option<&str>| {
+    let restart = |fields, why: Option<&str>| {
+        let risk = if runs { Risk::Interrupts } else { Risk::None };
         Some(Difference { how: How::Restart, fields, risk, why: why.map(str::to_owned) })
+    };
+    let in_place = |fields, why: Option<&str>| {
+        let why = why.map(str::to_owned);
+        Some(Difference { how: How::InPlace, fields, risk: Risk::None, why })
     };
     if body["file"] != body["wanted"] {
         let lines = body["differs"].as_array().into_iter().flatten();
@@ -58,24 +86,31 @@ fn differs(found: &Found) -> Option<Difference> {
                 Some(FieldChange::new(line[0].as_str()?, line[1].as_str()?, line[2].as_str()?))
             })
             .collect();
-        return difference(fields, None);
+        if runs && body["reloads"] == true {
+            return in_place(fields, None);
+        }
+        let silent = body["silences"] == true;
+        let why = "servers that encrypt cannot talk to servers that do not: until all are changed there is no majority";
+        return restart(fields, silent.then_some(why));
     }
     if !runs {
-        return difference(Vec::new(), Some("it is not running"));
+        return restart(Vec::new(), Some("it is not running"));
     }
     if body["running_digest"].is_null() {
-        return difference(Vec::new(), Some("it runs and does not answer"));
+        return restart(Vec::new(), Some("it runs and does not answer"));
     }
     if body["running_digest"] != body["expected_digest"] {
-        return difference(Vec::new(), Some("it runs with another configuration than its file has"));
+        return restart(Vec::new(), Some("it runs with another configuration than its file has"));
     }
     if body["version"] != body["installed"] {
         let fields = vec![FieldChange::new("version", text(&body["version"]), text(&body["installed"]))];
-        return difference(fields, None);
+        return restart(fields, None);
+    }
+    if let Some(why) = body["certificate"].as_str() {
+        return in_place(Vec::new(), Some(why));
     }
     if body["looked_after"] == false {
-        let why = "its agent is gone: it runs, and would not be started again".to_owned();
-        return Some(Difference { how: How::InPlace, fields: Vec::new(), risk: Risk::None, why: Some(why) });
+        return in_place(Vec::new(), Some("its agent is gone: it runs, and would not be started again"));
     }
     None
 }
@@ -176,6 +211,16 @@ mod tests {
         let to = "listen: \"a:1\"\ncluster {\n  listen: \"a:3\"\n}\nmax_payload: 5\n";
         let expected = [["cluster.listen", "a:2", "a:3"], ["max_payload", "not set", "5"]];
         assert_eq!(differing_lines(from, to), expected.map(|line| line.map(str::to_owned)));
+    }
+
+    #[test]
+    fn what_is_read_again_needs_no_restart() {
+        let text = "# x\nlisten: \"a:1\"\nmax_payload: 5\ncluster {\n  tls {\n    cert_file: \"x\"\n  }\n}\n";
+        let same = |from: &str, to: &str| needs_restart(text) == needs_restart(&text.replace(from, to));
+        assert!(same("max_payload: 5", "max_payload: 6\nmax_connections: 7"));
+        assert!(!same("a:1", "a:2"));
+        assert!(!same("cert_file", "key_file"));
+        assert!(encrypts_routes(text) && !encrypts_routes("cluster {\n  name: \"x\"\n}\n"));
     }
 
     #[test]

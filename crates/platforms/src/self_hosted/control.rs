@@ -144,7 +144,8 @@ impl Control {
     pub async fn wait(&self, part: &Part, within: Duration) -> Option<Identity> {
         let deadline = Instant::now() + within;
         loop {
-            if let Some(running) = self.running(&part.name).filter(|running| running.part.runs_as(part)) {
+            let is_it = |running: &Running| running.part.runs_as(part) && running.part.loaded == part.loaded;
+            if let Some(running) = self.running(&part.name).filter(is_it) {
                 return running.process;
             }
             if Instant::now() >= deadline {

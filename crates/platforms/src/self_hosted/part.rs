@@ -54,9 +54,31 @@ pub struct Part {
     /// When this changes, the process is ended and started again, although its arguments are the same.
     #[serde(default)]
     pub token: String,
+    /// What a server has read, and reads again when it is told to (`SIGHUP`), without a new process.
+    #[serde(default)]
+    pub loaded: Loaded,
+}
+
+/// What a server has read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loaded {
+    /// The digest of its configuration, as nats-server computes it.
+    pub config: String,
+    /// A digest of its certificate and of the authorities that it trusts.
+    pub certificates: String,
+    /// Whether clients come in with TLS.
+    pub tls: bool,
 }
 
 impl Part {
+    /// Whether a process of `running` can go on as one of this by reading its configuration again. What was added to its
+    /// token (that it was started again) does not count.
+    #[must_use]
+    pub fn succeeds(&self, running: &Self) -> bool {
+        (&self.program, &self.arguments) == (&running.program, &running.arguments)
+            && running.token.starts_with(&self.token)
+    }
+
     /// Whether a process of `other` can go on as one of this.
     #[must_use]
     pub fn runs_as(&self, other: &Self) -> bool {

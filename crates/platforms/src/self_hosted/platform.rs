@@ -1,7 +1,7 @@
 //! The [`Platform`] of your own machines: which kind of resource is seen and changed by which module.
 
 use super::control::Control;
-use super::part::{Kind as PartKind, Part};
+use super::part::{Kind as PartKind, Loaded, Part};
 use super::ports::Reservations;
 use super::servers::{self, Place, Servers};
 use super::{Options, authority, compare, from_nats, receiver, stored, trouble};
@@ -18,12 +18,15 @@ use windlass_engine::{
 };
 use windlass_fleet::{Cluster, Host, PlatformName};
 use windlass_nats::async_nats::Client;
+use windlass_nats::certificates::Certificates;
 use windlass_nats::keys::SYSTEM_ACCOUNT;
 use windlass_nats::server::{Binary, Health, Monitor};
 use windlass_nats::{config, connect};
 
 /// How long a server may take until it answers: it reads its data before.
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
+/// How long it may take until it has read its configuration again.
+const RELOADS_WITHIN: Duration = Duration::from_secs(10);
 /// Consumers that are asked for at once.
 const LOOKS_AT_ONCE: usize = 64;
 /// How long a cluster may take to agree on a leader and catch up.
@@ -120,7 +123,10 @@ impl SelfHosted {
         if let Some(client) = clients.get(&key) {
             return Ok(Some(client.clone()));
         }
-        let options = connect::Options::new(&format!("nats://{server}"), &creds, "windlass");
+        // A server that wants TLS says so, and gets it.
+        let mut options = connect::Options::new(&format!("nats://{server}"), &creds, "windlass");
+        let authority = Certificates::at(&self.options.directory, self.options.fleet.name()).authority_file();
+        options.authority = Some(authority).filter(|authority| authority.is_file());
         let client = connect::connect(&options).await.map_err(from_nats)?;
         clients.insert(key, client.clone());
         Ok(Some(client))
@@ -250,10 +256,13 @@ impl SelfHosted {
             "file": compare::digest_of(&text),
             "wanted": compare::digest_of(&wanted),
             "differs": compare::differing_lines(&text, &wanted),
+            "reloads": compare::needs_restart(&text) == compare::needs_restart(&wanted),
+            "silences": compare::encrypts_routes(&text) != compare::encrypts_routes(&wanted),
+            "certificate":
+                servers.certificate_trouble(index, running.as_ref().map(|running| &running.part.loaded)).await,
             "runs": running.is_some(),
             "looked_after": self.control.agent().is_some(),
-            "expected_digest":
-                running.as_ref().and_then(|running| running.part.token.split(' ').next().map(str::to_owned)),
+            "expected_digest": running.as_ref().map(|running| running.part.loaded.config.clone()),
             "installed": find_binary(&servers).map_or_else(
                 |error| json!({ "missing": error.to_string() }),
                 |binary| json!(binary.version.to_string()),
@@ -459,14 +468,11 @@ impl SelfHosted {
             }
         }
         let text = servers.config(index, &operator.token, &system);
+        let certificates = servers.make_certificates(index)?;
         write_config(&place, &text)?;
         let binary = find_binary(&servers).map_err(from_nats)?;
         let digest = config::check(&binary, &place.config).map_err(from_nats)?;
-        if running && servers.count() > 1 {
-            // The others must carry what this one is about to put down.
-            self.settle_without(&servers, Some(index)).await?;
-        }
-        let part = Part {
+        let mut part = Part {
             name: place.part.clone(),
             kind: PartKind::Server,
             program: binary.path.clone(),
@@ -477,24 +483,56 @@ impl SelfHosted {
             listens: place.listens.clone(),
             drain: servers.drain(),
             // Another version under the same path needs a new process, too.
-            token: format!("{digest} {}", binary.version),
+            token: format!("{} {}", compare::digest_of(&compare::needs_restart(&text)), binary.version),
+            loaded: Loaded { config: digest, certificates, tls: servers.encrypts_clients() },
         };
+        if let Some(running) = self.control.running(&part.name).filter(|running| part.succeeds(&running.part))
+        {
+            part.token.clone_from(&running.part.token);
+            if self.reload(&servers, &part, &place).await? {
+                return Ok(());
+            }
+            // It did not take it over: only another process does.
+            part.token = format!("{} {}", part.token, jiff::Timestamp::now().as_second());
+        }
+        let goes_on = running && servers.goes_on();
+        if goes_on {
+            // The others must carry what this one is about to put down.
+            self.settle_without(&servers, Some(index)).await?;
+        }
         self.control.want(&part).await.map_err(|error| trouble("want a server", &error))?;
-        self.started(&servers, &part, &place, &digest).await?;
-        if running && servers.count() > 1 {
+        self.started(&servers, &part, &place).await?;
+        if goes_on || (running && servers.goes_on()) {
             self.settle_without(&servers, None).await?;
         }
         Ok(())
     }
 
+    /// Lets a running server read its configuration and its certificates again. False when it does not take them over.
+    async fn reload(&self, servers: &Servers<'_>, part: &Part, place: &Place) -> Result<bool, Trouble> {
+        self.control.want(part).await.map_err(|error| trouble("want a server", &error))?;
+        let Some(process) = self.control.wait(part, RELOADS_WITHIN).await else { return Ok(false) };
+        let monitor = Monitor::new(place.monitor);
+        let is_as_wanted = async || {
+            let varz = monitor.varz().await.ok();
+            varz.is_some_and(|varz| varz.config_digest.as_ref() == Some(&part.loaded.config))
+                && servers.shows(place).await.is_ok()
+        };
+        process.signal(rustix::process::Signal::HUP);
+        let deadline = tokio::time::Instant::now() + RELOADS_WITHIN;
+        while tokio::time::Instant::now() < deadline {
+            if is_as_wanted().await {
+                return Ok(true);
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        tracing::warn!(part = part.name, "did not take over its configuration; starting it again");
+        Ok(false)
+    }
+
     /// Waits until the server answers, is this one, and runs with this configuration.
-    async fn started(
-        &self,
-        servers: &Servers<'_>,
-        part: &Part,
-        place: &Place,
-        digest: &str,
-    ) -> Result<(), Trouble> {
+    async fn started(&self, servers: &Servers<'_>, part: &Part, place: &Place) -> Result<(), Trouble> {
+        let digest = part.loaded.config.as_str();
         let log = place.log.display();
         let failed =
             |what: String| Trouble::new("WL0601", format!("{}: {what}", part.name), format!("see {log}"));
@@ -515,7 +553,7 @@ impl SelfHosted {
         // One of several has JetStream only once it has found the others.
         let monitor = Monitor::new(place.monitor);
         let ready = async {
-            if servers.count() == 1 {
+            if !servers.is_joined() {
                 return monitor
                     .wait_ready(STARTS_WITHIN, Health::JetStreamEnabled, is_it)
                     .await
@@ -570,8 +608,11 @@ impl SelfHosted {
         let deadline = tokio::time::Instant::now() + SETTLES_WITHIN;
         loop {
             let mut lagging = None;
-            for index in (0..servers.count()).filter(|index| Some(*index) != but) {
-                let place = servers.place(index);
+            let system = servers.system();
+            let places =
+                system.iter().flat_map(|servers| (0..servers.count()).map(|index| servers.place(index)));
+            let but = but.map(|index| servers.place(index).part);
+            for place in places.filter(|place| Some(&place.part) != but.as_ref()) {
                 match Monitor::new(place.monitor).health(Health::Everything).await {
                     Ok(Ok(())) => {}
                     Ok(Err(reason)) => lagging = Some(format!("{}: {reason}", place.part)),
@@ -598,9 +639,11 @@ impl SelfHosted {
         let Some(secret) = (self.options.secrets)(create)? else { return Ok(None) };
         let Some((name, cluster)) = fleet.cluster_of(stream) else { return Ok(None) };
         let servers = Servers::known(&self.options, name.as_str(), cluster);
+        let scheme = if servers.encrypts_clients() { "tls" } else { "nats" };
         let urls: Vec<String> =
-            (0..servers.count()).map(|index| format!("nats://{}", servers.place(index).client)).collect();
-        Ok(Some(receiver::part(&self.options, github, stream.account.as_str(), &urls.join(","), &secret)))
+            (0..servers.count()).map(|index| format!("{scheme}://{}", servers.place(index).client)).collect();
+        let nats = receiver::Nats { url: urls.join(","), authority: servers.authority() };
+        Ok(Some(receiver::part(&self.options, github, stream.account.as_str(), &nats, &secret)))
     }
 
     async fn make_receiver(&self) -> Result<(), Trouble> {
@@ -678,14 +721,15 @@ impl Platform for SelfHosted {
             Kind::Server if !hosts.contains(&Host::Local) => {
                 Err("this version runs servers on \"local\" only, which is not among the hosts".to_owned())
             }
-            Kind::Server if body["servers"].as_u64() > Some(1) && !is_loopback(&body["host"]) => {
+            Kind::Server
+                if (body["servers"].as_u64() > Some(1) || body["super_cluster"] == true)
+                    && !is_loopback(&body["host"])
+                    && body["tls"] == "none" =>
+            {
                 Err(format!(
-                    "its servers would take routes from whoever reaches {}: this version joins servers on loopback only",
+                    "its servers would take routes from whoever reaches {}: write tls = \"servers\" or \"all\"",
                     body["host"]
                 ))
-            }
-            Kind::Server if body["super_cluster"] == true => {
-                Err("this version does not join clusters by gateways (super_cluster)".to_owned())
             }
             Kind::Server if body["leaf_of"].is_string() => {
                 let hub = body["leaf_of"].as_str().unwrap_or_default();

@@ -1,6 +1,6 @@
 //! The webhook receiver as a part: its arguments, and whether it is ready.
 
-use super::part::{Kind, Part};
+use super::part::{Kind, Loaded, Part};
 use super::{Options, health, ports};
 use sha2::{Digest, Sha256};
 use std::net::SocketAddr;
@@ -22,12 +22,20 @@ pub(super) fn listens(options: &Options, github: &Github) -> SocketAddr {
     SocketAddr::new(github.listen.ip(), chosen.map_or(github.listen.port(), |chosen| chosen.port))
 }
 
+/// The NATS that it publishes to.
+pub(super) struct Nats {
+    /// Its servers, separated by commas.
+    pub(super) url: String,
+    /// Who has signed their certificates, where they have some.
+    pub(super) authority: Option<std::path::PathBuf>,
+}
+
 /// The part, with the file of its secrets.
 pub(super) fn part(
     options: &Options,
     github: &Github,
     account: &str,
-    nats_url: &str,
+    nats: &Nats,
     secret: &(std::path::PathBuf, String),
 ) -> Part {
     let listen = listens(options, github);
@@ -37,7 +45,10 @@ pub(super) fn part(
     let shown = |path: &Path| path.display().to_string();
     add("--directory", shown(directory));
     add("--listen", listen.to_string());
-    add("--nats-url", nats_url.to_owned());
+    add("--nats-url", nats.url.clone());
+    if let Some(authority) = &nats.authority {
+        add("--ca", shown(authority));
+    }
     add("--creds", shown(&super::authority::creds_file(options, account, RECEIVER)));
     add("--stream", github.stream.as_str().to_owned());
     add("--bucket", PAYLOADS.to_owned());
@@ -56,14 +67,15 @@ pub(super) fn part(
         monitor: None,
         store: None,
         drain: None,
+        loaded: Loaded::default(),
         listens: vec![listen],
         // Other secrets or credentials in the same files need a new process, too.
-        token: digest(&secret.1, &super::authority::user_version(options, account, RECEIVER)),
+        token: digest(&[&secret.1, &super::authority::user_version(options, account, RECEIVER)]),
     }
 }
 
-fn digest(secrets: &str, credentials: &str) -> String {
-    hex::encode(Sha256::new().chain_update(secrets).chain_update(credentials).finalize())
+fn digest(parts: &[&str]) -> String {
+    hex::encode(parts.iter().fold(Sha256::new(), |digest, part| digest.chain_update(part)).finalize())
 }
 
 /// Waits until it takes deliveries and is connected to NATS, so that the first event is not spooled.

@@ -4,6 +4,7 @@
 //! are in each server's resolver directory and are pushed over the system account, so that a new account restarts
 //! nothing.
 
+use super::part::Loaded;
 use super::ports::{self, Choice, Chosen, Wish};
 use super::{Options, authority, trouble};
 use std::collections::BTreeMap;
@@ -12,11 +13,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use windlass_engine::Trouble;
 use windlass_engine::wanted::{ADMIN, server_name};
-use windlass_fleet::{Cluster, Fleet};
+use windlass_fleet::{Cluster, Fleet, HostName, PlatformName, TlsUse};
 use windlass_nats::authority::Issued;
+use windlass_nats::certificates::Certificates;
 use windlass_nats::config::{
-    self, JetStream, LeafNodes, LeafRemote, Log, Operator, Preload, Resolver, ServerConfig, Sync, Trust,
-    Websocket,
+    self, Gateway, JetStream, LeafNodes, LeafRemote, Log, Operator, Preload, Resolver, ServerConfig, Sync,
+    Tls, Trust, Websocket,
 };
 
 const MEMORY: u64 = 256 << 20;
@@ -64,6 +66,8 @@ pub(super) struct Place {
     pub(super) websocket: SocketAddr,
     pub(super) monitor: SocketAddr,
     pub(super) listens: Vec<SocketAddr>,
+    /// Where it shows its certificate, if it listens with TLS at all.
+    pub(super) shows: Option<SocketAddr>,
 }
 
 impl<'a> Servers<'a> {
@@ -117,11 +121,16 @@ impl<'a> Servers<'a> {
         let address = |listener| SocketAddr::new(host, self.port(index, listener));
         let monitor = SocketAddr::new(loopback(host), self.port(index, "monitor"));
         let mut listens = vec![address("client"), address("websocket"), monitor];
-        for listener in ["cluster", "gateway", "leaf"] {
-            if listens_for(listener, &self.options.fleet, self.name, self.cluster) {
-                listens.push(address(listener));
-            }
-        }
+        let between = ["cluster", "gateway", "leaf"].into_iter();
+        let between = between.filter(|one| listens_for(one, &self.options.fleet, self.name, self.cluster));
+        let between: Vec<SocketAddr> = between.map(address).collect();
+        let here = |address: SocketAddr| SocketAddr::new(reachable(address.ip()), address.port());
+        let shows = match self.cluster.tls {
+            TlsUse::None => None,
+            TlsUse::Servers => between.first().copied().map(here),
+            TlsUse::All => Some(here(address("client"))),
+        };
+        listens.extend(between);
         Place {
             config: home.join(CONFIG),
             log: self.options.directory.join("log").join(format!("nats-{part}.log")),
@@ -130,9 +139,140 @@ impl<'a> Servers<'a> {
             websocket: SocketAddr::new(reachable(host), self.port(index, "websocket")),
             monitor,
             listens,
+            shows,
             home,
             part,
         }
+    }
+
+    /// Whether clients come in with TLS.
+    pub(super) fn encrypts_clients(&self) -> bool {
+        self.cluster.tls == TlsUse::All
+    }
+
+    fn hub(&self) -> Option<(&'a str, &'a Cluster)> {
+        let name = self.cluster.leaf_of.as_ref()?;
+        let (name, cluster) = self.options.fleet.clusters.get_key_value(name.as_str())?;
+        Some((name.as_str(), cluster))
+    }
+
+    /// Whether its servers need certificates: to show them to who comes in, or to the cluster that they join.
+    pub(super) fn needs_certificates(&self) -> bool {
+        let hub = self.hub().map(|(_, hub)| hub.tls);
+        self.cluster.tls != TlsUse::None || hub.is_some_and(|tls| tls != TlsUse::None)
+    }
+
+    /// The names and addresses that a server's certificate is for.
+    pub(super) fn certificate_names(&self, index: u32) -> Vec<String> {
+        let mut names = vec![
+            "localhost".to_owned(),
+            Ipv4Addr::LOCALHOST.to_string(),
+            std::net::Ipv6Addr::LOCALHOST.to_string(),
+            format!("{}-{}", self.options.fleet.name(), server_name(self.name, index)),
+        ];
+        let host = self.cluster.host;
+        if !host.is_unspecified() && !names.contains(&host.to_string()) {
+            names.push(host.to_string());
+        }
+        names.extend(self.cluster.host_names.iter().map(HostName::as_str).map(str::to_owned));
+        names
+    }
+
+    fn tls(&self, part: &str, verify: bool) -> Tls {
+        let certificates = self.certificates();
+        let certificate = certificates.server_file(part);
+        Tls { key: certificate.clone(), certificate, authority: Some(certificates.authority_file()), verify }
+    }
+
+    fn certificates(&self) -> Certificates {
+        Certificates::at(&self.options.directory, self.options.fleet.name())
+    }
+
+    /// The authorities that clients check its servers against, if they come in with TLS.
+    pub(super) fn authority(&self) -> Option<PathBuf> {
+        self.encrypts_clients().then(|| self.certificates().authority_file())
+    }
+
+    /// Sees that a server has a good certificate, if it needs one, and gives the digest of what it is to read.
+    pub(super) fn make_certificates(&self, index: u32) -> Result<String, Trouble> {
+        if !self.needs_certificates() {
+            return Ok(String::new());
+        }
+        let (part, names) = (server_name(self.name, index), self.certificate_names(index));
+        let made = self.certificates().ensure_server(&part, &names, jiff::Timestamp::now());
+        made.map_err(super::from_nats)?;
+        Ok(self.certificates_digest(&part))
+    }
+
+    fn certificates_digest(&self, part: &str) -> String {
+        let certificates = self.certificates();
+        [certificates.server_file(part), certificates.authority_file()]
+            .map(|path| content_digest(&path))
+            .join(" ")
+    }
+
+    /// What is wrong with a server's certificate, on disk or as the server shows it; nothing is made.
+    pub(super) async fn certificate_trouble(&self, index: u32, loaded: Option<&Loaded>) -> Option<String> {
+        if !self.needs_certificates() {
+            return None;
+        }
+        let place = self.place(index);
+        let (certificates, names) = (self.certificates(), self.certificate_names(index));
+        match certificates.lacks(&place.part, &names, jiff::Timestamp::now()) {
+            Ok(None) => {}
+            Ok(Some(reason)) => return Some(reason),
+            Err(error) => return Some(error.to_string()),
+        }
+        let loaded = loaded?;
+        if loaded.certificates != self.certificates_digest(&place.part) {
+            return Some(
+                "it has not read its certificate, or who is trusted, since that was changed".to_owned(),
+            );
+        }
+        self.shows(&place).await.err()
+    }
+
+    /// Whether a server shows the certificate that is on the disk.
+    pub(super) async fn shows(&self, place: &Place) -> Result<(), String> {
+        let Some(address) = place.shows else { return Ok(()) };
+        let certificates = self.certificates();
+        match windlass_nats::server::certificate(address, &certificates.authority_file()).await {
+            Ok(shown) if Some(&shown) == certificates.on_disk(&place.part).as_ref() => Ok(()),
+            Ok(_) => Err("it shows another certificate than the one on the disk".to_owned()),
+            Err(error) => Err(format!("it shows no certificate that is trusted: {error}")),
+        }
+    }
+
+    /// What the servers of a super-cluster have in common: every cluster of it on this platform, this one included. A
+    /// cluster that is none has itself alone.
+    pub(super) fn system(&self) -> Vec<Servers<'a>> {
+        let fleet = &self.options.fleet;
+        let of_it = |cluster: &Cluster| cluster.super_cluster && cluster.platform == PlatformName::SelfHosted;
+        if !self.cluster.super_cluster {
+            return vec![self.clone()];
+        }
+        let members = fleet.clusters.iter().filter(|(_, cluster)| of_it(cluster));
+        members.map(|(name, cluster)| Servers::known(self.options, name.as_str(), cluster)).collect()
+    }
+
+    fn gateway(&self, index: u32, tls: Option<Tls>) -> Option<Gateway> {
+        if !self.cluster.super_cluster {
+            return None;
+        }
+        let others = self.system().into_iter().filter(|other| other.name != self.name);
+        let urls = |other: &Servers<'_>| {
+            let url = |index| {
+                let address = SocketAddr::new(reachable(other.cluster.host), other.port(index, "gateway"));
+                format!("nats://{address}")
+            };
+            (0..other.count()).map(url).collect()
+        };
+        Some(Gateway {
+            name: self.name.to_owned(),
+            listen: SocketAddr::new(self.cluster.host, self.port(index, "gateway")),
+            remotes: others.map(|other| (other.name.to_owned(), urls(&other))).collect(),
+            tls,
+        })
     }
 
     /// Over how many seconds a server sends its clients away before another process takes its place. One alone is just
@@ -141,20 +281,36 @@ impl<'a> Servers<'a> {
         (self.cluster.servers > 1).then(|| self.cluster.lame_duck.duration().as_secs())
     }
 
+    /// Whether they share JetStream with others.
+    pub(super) fn is_joined(&self) -> bool {
+        is_joined(self.cluster)
+    }
+
+    /// Whether the others carry what this server puts down: there are others, and they can talk to each other. Between
+    /// servers that encrypt and servers that do not, nobody can wait for anybody.
+    pub(super) fn goes_on(&self) -> bool {
+        let system = self.system();
+        let places = system.iter().flat_map(|servers| (0..servers.count()).map(|index| servers.place(index)));
+        let texts: Vec<String> =
+            places.filter_map(|place| std::fs::read_to_string(place.config).ok()).collect();
+        let encrypting = texts.iter().filter(|text| super::compare::encrypts_routes(text)).count();
+        texts.len() > 1 && (encrypting == 0 || encrypting == texts.len())
+    }
+
     /// The version of nats-server that the file wants, if it wants one.
     pub(super) fn version(&self) -> Option<&str> {
         self.cluster.version.as_ref().map(windlass_fleet::Version::as_str)
     }
 
     /// Those that join this server, and those that it joins: one link for each account.
-    fn leaf_nodes(&self, index: u32) -> Option<LeafNodes> {
+    fn leaf_nodes(&self, index: u32, tls: Option<Tls>) -> Option<LeafNodes> {
         let fleet = &self.options.fleet;
         let listen = listens_for("leaf", fleet, self.name, self.cluster)
             .then(|| SocketAddr::new(self.cluster.host, self.port(index, "leaf")));
-        let hub = self.cluster.leaf_of.as_ref().and_then(|hub| fleet.clusters.get_key_value(hub.as_str()));
         let mut remotes = Vec::new();
-        if let Some((name, cluster)) = hub {
-            let hub = Servers::known(self.options, name.as_str(), cluster);
+        if let Some((name, cluster)) = self.hub() {
+            let hub = Servers::known(self.options, name, cluster);
+            let tls = (cluster.tls != TlsUse::None).then(|| self.tls(&server_name(self.name, index), true));
             let url = |index| {
                 let address = SocketAddr::new(reachable(cluster.host), hub.port(index, "leaf"));
                 format!("nats-leaf://{address}")
@@ -165,11 +321,13 @@ impl<'a> Servers<'a> {
                     urls: urls.clone(),
                     account: authority::known_account(self.options, account),
                     credentials: Some(authority::creds_file(self.options, account, ADMIN)),
+                    tls: tls.clone(),
                 });
             }
         }
         let joins = listen.is_some() || !remotes.is_empty();
-        joins.then_some(LeafNodes { listen, tls: None, remotes, reconnect: Some(LEAF_RECONNECT) })
+        let tls = tls.filter(|_| listen.is_some());
+        joins.then_some(LeafNodes { listen, tls, remotes, reconnect: Some(LEAF_RECONNECT) })
     }
 
     /// The configuration's text.
@@ -186,11 +344,14 @@ impl<'a> Servers<'a> {
             ),
             "Changes made here are overwritten: change the fleet file instead.".to_owned(),
         ];
+        let between = (cluster.tls != TlsUse::None).then(|| self.tls(&place.part, true));
+        let clients = self.encrypts_clients().then(|| self.tls(&place.part, false));
         config.listen = SocketAddr::new(cluster.host, place.client.port());
+        config.tls.clone_from(&clients);
         config.monitor = Some(place.monitor);
         config.websocket = Some(Websocket {
             listen: SocketAddr::new(cluster.host, place.websocket.port()),
-            tls: None,
+            tls: clients,
             same_origin: false,
             allowed_origins: Vec::new(),
             compression: false,
@@ -205,7 +366,7 @@ impl<'a> Servers<'a> {
                 windlass_fleet::Sync::Always => Sync::Always,
             }),
         });
-        config.cluster = (cluster.servers > 1).then(|| config::Cluster {
+        config.cluster = is_joined(cluster).then(|| config::Cluster {
             name: self.name.to_owned(),
             listen: SocketAddr::new(cluster.host, self.port(index, "cluster")),
             advertise: None,
@@ -216,9 +377,10 @@ impl<'a> Servers<'a> {
                     format!("nats://{address}")
                 })
                 .collect(),
-            tls: None,
+            tls: between.clone(),
         });
-        config.leafnodes = self.leaf_nodes(index);
+        config.gateway = self.gateway(index, between.clone());
+        config.leafnodes = self.leaf_nodes(index, between);
         config.max_payload = Some(cluster.max_payload.get());
         config.max_connections = cluster.max_connections;
         config.lame_duck_duration = Some(cluster.lame_duck.duration());
@@ -281,10 +443,21 @@ pub(super) fn all_wishes(fleet: &Fleet) -> Vec<(Wish, IpAddr)> {
     wished
 }
 
+/// A digest of a file's content; nothing for one that is not there.
+pub(super) fn content_digest(path: &Path) -> String {
+    use sha2::{Digest as _, Sha256};
+    std::fs::read(path).map(|content| hex::encode(Sha256::digest(content))).unwrap_or_default()
+}
+
+/// Whether its servers share JetStream with others. What one alone has stored is not theirs.
+pub(super) fn is_joined(cluster: &Cluster) -> bool {
+    cluster.servers > 1 || cluster.super_cluster
+}
+
 /// Whether the cluster's servers listen for this at all.
 fn listens_for(listener: &str, fleet: &Fleet, name: &str, cluster: &Cluster) -> bool {
     match listener {
-        "cluster" => cluster.servers > 1,
+        "cluster" => is_joined(cluster),
         "gateway" => cluster.super_cluster,
         "leaf" => fleet.is_joined(name),
         _ => true,

@@ -68,7 +68,7 @@ pub struct DestroyArgs {
 }
 
 /// How to apply.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, Copy, clap::Args)]
 pub struct How {
     /// Do not ask
     #[arg(short, long)]
@@ -82,6 +82,13 @@ pub struct How {
     /// How many seconds to wait for another apply
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     lock_timeout: u64,
+}
+
+impl How {
+    /// The same, with the question answered.
+    pub fn agreed(self) -> Self {
+        Self { yes: true, ..self }
+    }
 }
 
 /// Runs `apply`.
@@ -104,7 +111,8 @@ pub async fn destroy(args: DestroyArgs, context: &Context) -> Result<ExitCode, F
     carry_out(&session, &args.wish.wish(true), None, &args.how, context).await
 }
 
-async fn carry_out(
+/// Plans, asks, applies and verifies.
+pub async fn carry_out(
     session: &Session,
     wish: &Wish,
     expected: Option<&Plan>,

@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod apply;
+pub mod certificates;
 pub mod completion;
 pub mod doctor;
 pub mod down;
@@ -71,6 +72,10 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitCode, Failure> {
         Command::Move(args) => {
             log(LevelFilter::WARN);
             on_one_thread(state_records::rename(args, context))
+        }
+        Command::Certificates(args) => {
+            log(LevelFilter::WARN);
+            on_one_thread(certificates::run(args, context))
         }
         Command::Down(args) => {
             log(LevelFilter::WARN);

@@ -41,6 +41,9 @@ pub struct Args {
     /// Credentials file for NATS
     #[arg(long, value_name = "FILE", env = "NATS_CREDS")]
     creds: Option<PathBuf>,
+    /// Certificate authorities that signed the servers' certificates, PEM [default: the system's]
+    #[arg(long, value_name = "FILE", env = "NATS_CA")]
+    ca: Option<PathBuf>,
     /// Stream that takes the events
     #[arg(long, value_name = "NAME", env = "WINDLASS_STREAM", default_value = "GITHUB")]
     stream: String,
@@ -102,6 +105,7 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
         nats: publish::Options {
             url: args.nats_url,
             credentials: args.creds,
+            authority: args.ca,
             stream: args.stream,
             bucket: args.bucket,
             claim_check_above: usize::try_from(args.claim_check_above).unwrap_or(usize::MAX),

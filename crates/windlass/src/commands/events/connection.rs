@@ -29,6 +29,9 @@ pub struct ConnectionArgs {
     /// Credentials file for NATS [default: those of the fleet that runs here]
     #[arg(long, value_name = "FILE")]
     creds: Option<PathBuf>,
+    /// Certificate authorities that signed the servers' certificates [default: those of the fleet that runs here]
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// Stream that has the events [default: that of the fleet that runs here, or GITHUB]
     #[arg(long, value_name = "NAME")]
     stream: Option<String>,
@@ -43,14 +46,15 @@ impl ConnectionArgs {
         };
         let stream = self.stream.or_else(|| run.as_ref().and_then(|run| run.stream.clone()));
         let here = run.and_then(|run| run.endpoints.nats);
-        let (url, creds) = match (self.nats_url, here) {
-            (Some(url), _) => (url, self.creds),
+        let (url, creds, ca) = match (self.nats_url, here) {
+            (Some(url), _) => (url, self.creds, self.ca),
             (None, here) => {
                 let here = here.ok_or_else(|| Error::NotRunning { directory: context.directory.clone() })?;
-                (here.url, self.creds.or_else(|| Some(here.creds.into())))
+                let ca = self.ca.or_else(|| here.ca_file.map(PathBuf::from));
+                (here.url, self.creds.or_else(|| Some(here.creds.into())), ca)
             }
         };
-        let client = connect_to(&url, creds.as_deref()).await?;
+        let client = connect_to(&url, creds.as_deref(), ca).await?;
         let reader = Reader::open(client.clone(), stream.as_deref().unwrap_or(DEFAULT_STREAM)).await?;
         Ok((client, reader))
     }
@@ -65,13 +69,16 @@ fn running_nats(context: &Context) -> Result<RunRecord, Error> {
         .ok_or_else(|| Error::NotRunning { directory: context.directory.clone() })
 }
 
-async fn connect_to(url: &str, creds: Option<&Path>) -> Result<Client, Failure> {
-    let options = match creds {
+async fn connect_to(url: &str, creds: Option<&Path>, ca: Option<PathBuf>) -> Result<Client, Failure> {
+    let mut options = match creds {
         Some(creds) => connect::client_options(creds)
             .await
             .map_err(|error| Failure::new(error.code(), error.to_string(), error.help()))?,
         None => ConnectOptions::new(),
     };
+    if let Some(ca) = ca {
+        options = options.add_root_certificates(ca);
+    }
     let servers: Vec<&str> = url.split(',').map(str::trim).collect();
     options
         .name("windlass events")
