@@ -124,6 +124,6 @@ async fn settled(platform: &dyn Platform, wanted: &[Resource], when: &str) -> Re
 
 async fn delete(platform: &dyn Platform, resource: &Resource) -> Result<(), String> {
     let body: &Value = &resource.body;
-    let step = Step::Delete { address: &resource.address, body };
+    let step = Step::Delete { address: &resource.address, body, allow_data_loss: true };
     platform.apply(step).await.map_err(|trouble| format!("{}: {trouble}", resource.address))
 }

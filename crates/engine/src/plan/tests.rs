@@ -3,7 +3,7 @@ use crate::apply::{Event, Options, World, apply};
 use crate::conformance::{self, Fixture};
 use crate::error::Trouble;
 use crate::journal::Probe;
-use crate::platform::{Scope, Step};
+use crate::platform::{Data, Scope, Step};
 use crate::store::{self, Directory};
 use crate::{Kind, Recorded};
 use futures::FutureExt;
@@ -90,8 +90,9 @@ impl Platform for Memory {
                     self.order.lock().push(format!("+{}", wanted.address));
                     self.put(&wanted.address, &wanted.body)
                 }
-                Step::Delete { address, .. } => {
-                    self.order.lock().push(format!("-{address}"));
+                Step::Delete { address, allow_data_loss, .. } => {
+                    let with = if allow_data_loss { " with data" } else { "" };
+                    self.order.lock().push(format!("-{address}{with}"));
                     if !self.dead.load(Ordering::Relaxed) {
                         self.things.lock().remove(address);
                     }
@@ -232,6 +233,49 @@ async fn data_is_lost_only_when_that_is_allowed() {
     }
     bench.apply(&[]).await.unwrap();
     assert!(bench.platform.things.lock().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_inside_what_is_made_anew_is_made_anew_too() {
+    let bench = Bench::new();
+    let holds =
+        Resource::new(Address::new(Kind::Stream, "A"), "memory", json!({ "value": 1, "messages": 12 }));
+    let bucket = Resource::new(Address::new(Kind::Kv, "K"), "memory", json!({ "value": 1 }))
+        .after([Address::new(Kind::Stream, "A")]);
+    let others = [consumer("C", "A"), bucket, stream("B", 1), consumer("CB", "B")];
+    bench.apply(&[&[holds][..], &others].concat()).await.unwrap();
+    let wanted = [&[stream("A", -1)][..], &others].concat();
+    let only = Wish { targets: vec![Address::new(Kind::Stream, "A")], ..Wish::default() };
+    for wish in [Wish::default(), only] {
+        let plan = bench.plan(&wanted, &wish).await.unwrap();
+        let told: Vec<_> =
+            plan.actions.iter().map(|one| (one.address.to_string(), one.what, one.risk)).collect();
+        let (replace, loses) = (Do::Replace, Risk::LosesData);
+        let expected =
+            [("stream.A".to_owned(), replace, loses), ("consumer.C".to_owned(), replace, Risk::Irreversible)];
+        assert_eq!(told, expected, "what only needs it, and what is inside another, stays");
+        assert!(plan.actions[1].reason.contains("it is in stream.A"), "{plan:?}");
+        assert_eq!(plan.losses(), ["stream.A (12 messages, 10 B)", "consumer.C (irreversible)"]);
+    }
+    let error = bench.apply_with(&wanted, &Wish::default(), false, None).await.unwrap_err();
+    assert_eq!(error.code(), "WL0506");
+    bench.apply(&wanted).await.unwrap();
+    let again = bench.plan(&wanted, &Wish::default()).await.unwrap();
+    assert!(again.is_empty(), "{again:?}");
+    assert_eq!(again.unchanged, 5);
+}
+
+#[tokio::test]
+async fn the_permission_to_lose_data_is_for_what_the_plan_has_named() {
+    let bench = Bench::new();
+    bench.apply(&[stream("A", 1), stream("B", 1)]).await.unwrap();
+    let full = |name| (Address::new(Kind::Stream, name), json!({ "value": 1, "messages": 3 }));
+    bench.platform.things.lock().extend([full("B")]);
+    bench.platform.order.lock().clear();
+    bench.apply(&[]).await.unwrap();
+    let mut order = bench.platform.order.lock().clone();
+    order.sort();
+    assert_eq!(order, ["-stream.A", "-stream.B with data"]);
 }
 
 #[tokio::test]
