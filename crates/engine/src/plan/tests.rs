@@ -21,6 +21,10 @@ struct Memory {
     things: Mutex<BTreeMap<Address, Value>>,
     fails: Mutex<BTreeSet<Address>>,
     order: Mutex<Vec<String>>,
+    /// It deletes what it must not.
+    careless: bool,
+    /// It reports what it was not asked for.
+    talkative: bool,
     /// While it is true nothing can be seen.
     down: AtomicBool,
     /// Once it is true nothing changes any more, as when the process is dead.
@@ -57,7 +61,7 @@ impl Platform for Memory {
             .collect();
         let things = self.things.lock();
         let found =
-            things.iter().filter(|(address, _)| asked.contains(address)).map(|(address, body)| Found {
+            things.iter().filter(|(address, _)| self.talkative || asked.contains(address)).map(|(address, body)| Found {
                 address: address.clone(),
                 body: body.clone(),
                 data: Data { messages: body["messages"].as_u64().unwrap_or(0), bytes: 10 },
@@ -88,9 +92,20 @@ impl Platform for Memory {
             match step {
                 Step::Create(wanted) | Step::Change { wanted, .. } => {
                     self.order.lock().push(format!("+{}", wanted.address));
-                    self.put(&wanted.address, &wanted.body)
+                    let mut body = wanted.body.clone();
+                    if let (Step::Change { found, how: How::InPlace, .. }, false) =
+                        (step, body["messages"].is_u64())
+                        && found.body["messages"].is_u64()
+                    {
+                        body["messages"] = found.body["messages"].clone();
+                    }
+                    self.put(&wanted.address, &body)
                 }
                 Step::Delete { address, allow_data_loss, .. } => {
+                    let holds = self.things.lock().get(address).is_some_and(|body| body["messages"].is_u64());
+                    if holds && !allow_data_loss && !self.careless {
+                        return Err(Trouble::new("X2", "it holds something", "allow it"));
+                    }
                     let with = if allow_data_loss { " with data" } else { "" };
                     self.order.lock().push(format!("-{address}{with}"));
                     if !self.dead.load(Ordering::Relaxed) {
@@ -167,21 +182,33 @@ impl Bench {
 }
 
 #[tokio::test]
-async fn a_platform_that_is_right_passes_the_suite() {
+async fn a_platform_that_is_right_passes_the_suite_and_one_that_is_not_fails() {
+    let impossible = Resource::new(Address::new(Kind::Stream, "X"), "memory", json!({ "impossible": true }));
     let fixture = Fixture {
         wanted: vec![stream("A", 1), consumer("C", "A")],
         changed: vec![stream("A", 2), consumer("C", "A")],
-        impossible: Some(Resource::new(
-            Address::new(Kind::Stream, "X"),
-            "memory",
-            json!({"impossible": true}),
-        )),
+        impossible: Some(impossible),
+        fill: None,
     };
-    conformance::check(&Memory::default(), &fixture).await.unwrap();
-    let unchanged = Fixture { changed: fixture.wanted.clone(), ..fixture };
-    assert!(
-        conformance::check(&Memory::default(), &unchanged).await.unwrap_err().contains("differ in nothing")
-    );
+    let check = async |platform: &Memory, fixture: &Fixture<'_>| {
+        let fill = |resource: &Resource| {
+            if let Some(body) = platform.things.lock().get_mut(&resource.address) {
+                body["messages"] = 1.into();
+            }
+            futures::future::ready(Ok(true)).boxed()
+        };
+        let fixture = Fixture { fill: Some(&fill), ..fixture.clone() };
+        conformance::check(platform, platform, &fixture).await
+    };
+    check(&Memory::default(), &fixture).await.unwrap();
+    let unchanged = Fixture { changed: fixture.wanted.clone(), ..fixture.clone() };
+    assert!(check(&Memory::default(), &unchanged).await.unwrap_err().contains("differ in nothing"));
+    let possible = Fixture { impossible: Some(stream("X", 1)), ..fixture.clone() };
+    assert!(check(&Memory::default(), &possible).await.unwrap_err().contains("not refused"));
+    let careless = Memory { careless: true, ..Memory::default() };
+    assert!(check(&careless, &fixture).await.unwrap_err().contains("which was not allowed"));
+    let talkative = Memory { talkative: true, ..Memory::default() };
+    assert!(check(&talkative, &fixture).await.unwrap_err().contains("nothing was asked for"));
 }
 
 #[tokio::test]
