@@ -42,16 +42,17 @@ max_bytes = "10MiB"
 const CHANGES: [(&str, &str); 8] = [
     ("servers = 1", "servers = 1\nmax_payload = \"2MiB\""),
     ("connections = 50", "connections = 60"),
-    ("publish = [\"orders.>\"]", "publish = [\"orders.>\"]\nsubscribe = [\"rates.>\"]"),
+    ("publish = [\"orders.>\"]", "publish = [\"orders.>\"], subscribe = [\"rates.>\"]"),
     ("subjects = [\"orders.>\"]", "subjects = [\"orders.>\", \"returns.>\"]\nmax_age = \"10d\""),
     ("ack_wait = \"1m\"", "ack_wait = \"2m\""),
     ("history = 5", "history = 8"),
     ("max_bytes = \"10MiB\"", "max_bytes = \"20MiB\""),
-    ("[github]", "[github]\nmax_connections = 500"),
+    ("[github]", "[github]\nin_flight = 100"),
 ];
 
 fn platform(file: &str, directory: &Path) -> (SelfHosted, Vec<Resource>) {
-    let fleet = windlass_fleet::parse(file, "windlass.toml").unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
+    let fleet =
+        windlass_fleet::parse(file, "windlass.toml").unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
     let fleet = Arc::new(fleet);
     let wanted = wanted::resources(&fleet);
     let secrets: PathBuf = directory.join("webhook-secret");

@@ -267,9 +267,8 @@ fn replace_what_is_inside(
         return;
     }
     for (address, resource) in wanted.iter().filter(|(address, _)| found.contains_key(**address)) {
-        let around = |need: &&Address| {
-            address.kind.is_inside(need.kind) && actions.get(*need).is_some_and(replaces)
-        };
+        let around =
+            |need: &&Address| address.kind.is_inside(need.kind) && actions.get(*need).is_some_and(replaces);
         let Some(around) = resource.depends_on.iter().find(around) else { continue };
         let reason = format!("it is in {around}, which is deleted and made anew");
         let before = actions.remove(*address);

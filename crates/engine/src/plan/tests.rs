@@ -60,14 +60,15 @@ impl Platform for Memory {
             .chain(scope.recorded.iter().map(|(address, _)| *address))
             .collect();
         let things = self.things.lock();
-        let found =
-            things.iter().filter(|(address, _)| self.talkative || asked.contains(address)).map(|(address, body)| Found {
+        let found = things.iter().filter(|(address, _)| self.talkative || asked.contains(address)).map(
+            |(address, body)| Found {
                 address: address.clone(),
                 body: body.clone(),
                 data: Data { messages: body["messages"].as_u64().unwrap_or(0), bytes: 10 },
                 trouble: self.down.load(Ordering::Relaxed).then(|| "it is down".to_owned()),
                 unseen: self.down.load(Ordering::Relaxed),
-            });
+            },
+        );
         futures::future::ready(Ok(found.collect())).boxed()
     }
 

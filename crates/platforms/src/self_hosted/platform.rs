@@ -14,7 +14,8 @@ use std::time::Duration;
 use tokio::sync::{Mutex, OnceCell};
 use windlass_engine::wanted::{ADMIN, main_account};
 use windlass_engine::{
-    Address, Data, Difference, FieldChange, Found, How, Kind, Loss, Platform, Resource, Risk, Scope, Step, Trouble,
+    Address, Data, Difference, FieldChange, Found, How, Kind, Loss, Platform, Resource, Risk, Scope, Step,
+    Trouble,
 };
 use windlass_fleet::{Cluster, Host, PlatformName};
 use windlass_nats::async_nats::Client;
@@ -622,12 +623,7 @@ impl SelfHosted {
         }
     }
 
-    async fn remove(
-        &self,
-        address: &Address,
-        body: &Value,
-        permission: Permission,
-    ) -> Result<(), Trouble> {
+    async fn remove(&self, address: &Address, body: &Value, permission: Permission) -> Result<(), Trouble> {
         match address.kind {
             Kind::Server => {
                 // Whoever is connected to it would only ask for it again and again.

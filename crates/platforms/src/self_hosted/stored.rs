@@ -200,7 +200,9 @@ pub(super) async fn look(
 fn needed(stream: &mut Value, account: &str, cluster: &str) -> Value {
     let mut state = stream["state"].take();
     if let Value::Object(state) = &mut state {
-        state.retain(|field, _| matches!(field.as_str(), "messages" | "bytes" | "first_ts" | "consumer_count"));
+        state.retain(|field, _| {
+            matches!(field.as_str(), "messages" | "bytes" | "first_ts" | "consumer_count")
+        });
     }
     let mut kept = json!({
         "config": stream["config"].take(), "state": state, "ts": stream["ts"].take(),
@@ -360,10 +362,16 @@ pub(super) async fn delete_consumer(client: &Client, body: &Value) -> Result<(),
 }
 
 /// Deletes it with everything in it, or only if nothing is in it.
-pub(super) async fn delete(client: &Client, address: &Address, permission: Permission) -> Result<(), Trouble> {
+pub(super) async fn delete(
+    client: &Client,
+    address: &Address,
+    permission: Permission,
+) -> Result<(), Trouble> {
     let removed = stream::remove(client, &stream_name(address), &address.to_string(), permission).await;
     removed.map_err(|error| match from_nats(error) {
         trouble if trouble.code == "WL0213" => trouble,
-        trouble => Trouble::new("WL0604", format!("{address} could not be deleted: {trouble}"), "windlass status"),
+        trouble => {
+            Trouble::new("WL0604", format!("{address} could not be deleted: {trouble}"), "windlass status")
+        }
     })
 }
