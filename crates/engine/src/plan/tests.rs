@@ -93,6 +93,13 @@ impl Platform for Memory {
             match step {
                 Step::Create(wanted) | Step::Change { wanted, .. } => {
                     self.order.lock().push(format!("+{}", wanted.address));
+                    if let Step::Change { how: How::Replace, .. } = step
+                        && !self.dead.load(Ordering::Relaxed)
+                    {
+                        // What is inside it goes with it.
+                        let inside = |body: &Value| body["of"] == wanted.address.name.as_str();
+                        self.things.lock().retain(|_, body| !inside(body));
+                    }
                     let mut body = wanted.body.clone();
                     if let (Step::Change { found, how: How::InPlace, .. }, false) =
                         (step, body["messages"].is_u64())
@@ -125,7 +132,7 @@ fn stream(name: &str, value: i64) -> Resource {
 }
 
 fn consumer(name: &str, of: &str) -> Resource {
-    Resource::new(Address::new(Kind::Consumer, name), "memory", json!({ "value": 1 }))
+    Resource::new(Address::new(Kind::Consumer, name), "memory", json!({ "value": 1, "of": of }))
         .after([Address::new(Kind::Stream, of)])
 }
 
@@ -504,17 +511,98 @@ async fn what_was_begun_and_then_left_the_file_is_not_forgotten() {
     assert!(bench.state().resources.is_empty());
 }
 
+/// Streams, of which those below zero are made anew when they change, with a consumer and a bucket that needs it.
 fn fleets() -> impl Strategy<Value = Vec<Resource>> {
-    prop::collection::btree_map("[A-F]", (0i64..4, prop::option::of("[a-c]")), 0..6).prop_map(|streams| {
+    let one = (-2i64..4, prop::option::of("[a-c]"), prop::option::of(0i64..2));
+    prop::collection::btree_map("[A-F]", one, 0..6).prop_map(|streams| {
         let mut all = Vec::new();
-        for (name, (value, reader)) in streams {
-            if let Some(reader) = reader {
-                all.push(consumer(&format!("{name}/{reader}"), &name));
+        for (name, (value, reader, bucket)) in streams {
+            let reader = reader.map(|reader| consumer(&format!("{name}/{reader}"), &name));
+            if let Some(value) = bucket {
+                let needs = reader.as_ref().map(|reader| reader.address.clone());
+                let address = Address::new(Kind::Kv, name.as_str());
+                all.push(Resource::new(address, "memory", json!({ "value": value })).after(needs));
             }
+            all.extend(reader);
             all.push(stream(&name, value));
         }
         all
     })
+}
+
+/// A plan without a platform that does anything: `one` is recorded and found, `other` is wanted.
+fn planned(one: &[Resource], other: &[Resource], destroy: bool) -> Plan {
+    let platform = Memory::default();
+    let platforms = BTreeMap::from([("memory".to_owned(), &platform as &dyn Platform)]);
+    let mut state = State::new("acme", "l".into());
+    for resource in one {
+        let recorded = Recorded {
+            platform: resource.platform.clone(),
+            body: resource.body.clone(),
+            depends_on: resource.depends_on.clone(),
+            uncertain: false,
+        };
+        state.resources.insert(resource.address.clone(), recorded);
+    }
+    let found: Vec<Found> = one
+        .iter()
+        .map(|resource| Found {
+            address: resource.address.clone(),
+            body: resource.body.clone(),
+            data: Data::default(),
+            trouble: None,
+            unseen: false,
+        })
+        .collect();
+    make(other, &state, &found, &platforms, &Wish { destroy, ..Wish::default() }).unwrap()
+}
+
+proptest! {
+    #[test]
+    fn what_is_there_is_not_planned(fleet in fleets()) {
+        let plan = planned(&fleet, &fleet, false);
+        prop_assert!(plan.is_settled());
+        prop_assert_eq!(plan.unchanged, fleet.len());
+    }
+
+    #[test]
+    fn a_plan_is_in_an_order_in_which_it_can_be_done(one in fleets(), other in fleets(), destroy in any::<bool>()) {
+        let plan = planned(&one, &other, destroy);
+        prop_assert_eq!(&plan, &planned(&one, &other, destroy), "the same world, another plan");
+        let place: BTreeMap<&Address, usize> =
+            plan.actions.iter().enumerate().map(|(at, action)| (&action.address, at)).collect();
+        prop_assert_eq!(place.len(), plan.actions.len(), "one action each");
+        let what = |address: &Address| place.get(address).map(|at| plan.actions[*at].what);
+        for (at, action) in plan.actions.iter().enumerate() {
+            for need in &action.after {
+                prop_assert!(place.get(need).is_some_and(|before| *before < at), "{} after {}", action.address, need);
+            }
+        }
+        let deletions = plan.actions.iter().take_while(|action| action.what == Do::Delete).count();
+        prop_assert!(plan.actions[deletions..].iter().all(|action| action.what != Do::Delete), "deletions are first");
+        // What is made is made after what it needs; what is deleted goes before what it needed.
+        for resource in if destroy { &[] } else { &other[..] } {
+            for need in &resource.depends_on {
+                if let (Some(at), Some(before)) = (place.get(&resource.address), place.get(need)) {
+                    prop_assert!(before < at && plan.actions[*at].after.contains(need));
+                }
+                let anew = resource.address.kind.is_inside(need.kind) && what(need) == Some(Do::Replace);
+                let there = one.iter().any(|one| one.address == resource.address);
+                prop_assert!(!(anew && there) || what(&resource.address) == Some(Do::Replace));
+            }
+        }
+        for resource in &one {
+            for need in resource.depends_on.iter().filter(|need| what(need) == Some(Do::Delete)) {
+                if what(&resource.address) == Some(Do::Delete) {
+                    prop_assert!(place[&resource.address] < place[need]);
+                }
+            }
+        }
+        let gone = one.iter().filter(|one| destroy || other.iter().all(|other| other.address != one.address));
+        for resource in gone {
+            prop_assert_eq!(what(&resource.address), Some(Do::Delete));
+        }
+    }
 }
 
 proptest! {
