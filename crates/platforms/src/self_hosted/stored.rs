@@ -214,7 +214,7 @@ fn needed(stream: &mut Value, account: &str, cluster: &str) -> Value {
     Value::String(kept.to_string())
 }
 
-/// The description that [`needed`] has kept.
+/// A description that was kept as text.
 fn kept(body: &Value) -> Result<Value, String> {
     serde_json::from_str(body.as_str().unwrap_or_default()).map_err(|error| error.to_string())
 }
@@ -306,7 +306,7 @@ pub(super) fn compare_consumer(
         });
         Ok(Some(Difference { how, fields: fields.collect(), risk, why: why.map(str::to_owned) }))
     };
-    match consumer::decide(&wanted, &found["config"]) {
+    match consumer::decide(&wanted, &kept(found)?["config"]) {
         consumer::Decision::Unchanged => Ok(None),
         consumer::Decision::Update(fields) => difference(How::InPlace, &fields, Risk::None, None),
         consumer::Decision::Replace(fields) => {
@@ -349,11 +349,11 @@ pub(super) async fn ensure(
     Ok(())
 }
 
-/// What a consumer is, as the server says; `None` when it is not there.
+/// What a consumer is, as the server says, as text; `None` when it is not there.
 pub(super) async fn find_consumer(client: &Client, body: &Value) -> Result<Option<Value>, Trouble> {
     let body = Body(body);
     let found = consumer::find(client, &body.text("stream"), &body.text("name")).await.map_err(from_nats)?;
-    Ok(found.map(|mut found| json!({ "config": found["config"].take() })))
+    Ok(found.map(|mut found| Value::String(json!({ "config": found["config"].take() }).to_string())))
 }
 
 pub(super) async fn delete_consumer(client: &Client, body: &Value) -> Result<(), Trouble> {
