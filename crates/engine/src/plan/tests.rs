@@ -476,8 +476,13 @@ async fn killed_at(bench: &Bench, wanted: &[Resource], at: u64) -> bool {
 
 #[tokio::test]
 async fn a_kill_at_any_step_ends_in_the_same_place() {
-    let first =
-        [stream("A", 1), stream("GONE", 1), consumer("CG", "GONE"), stream("ANEW", 1), consumer("CA", "ANEW")];
+    let first = [
+        stream("A", 1),
+        stream("GONE", 1),
+        consumer("CG", "GONE"),
+        stream("ANEW", 1),
+        consumer("CA", "ANEW"),
+    ];
     let second =
         [stream("A", 2), stream("B", 1), consumer("C", "B"), stream("ANEW", -1), consumer("CA", "ANEW")];
     let unbroken = Bench::new();
