@@ -10,7 +10,7 @@ pub mod filestore;
 mod fleet;
 mod load;
 pub mod raw_http;
-mod tools;
+pub mod tools;
 pub mod vectors;
 
 pub use delivery::{Answer, Delivery, Github, get, http_client};

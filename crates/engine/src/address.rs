@@ -64,6 +64,12 @@ impl Kind {
         }
     }
 
+    /// Whether one of these is inside what it needs of that kind, and goes when that is deleted.
+    #[must_use]
+    pub const fn is_inside(self, other: Self) -> bool {
+        matches!((self, other), (Self::Consumer, Self::Stream))
+    }
+
     /// Whether deleting one deletes what users have stored in it.
     #[must_use]
     pub const fn holds_data(self) -> bool {

@@ -7,7 +7,7 @@
 use crate::error::{Error, Trouble};
 use crate::journal::{Entry, Probe, replay};
 use crate::plan::{Action, Do, Plan};
-use crate::platform::{Found, How, Platform, Step};
+use crate::platform::{Found, How, Platform, Risk, Step};
 use crate::state::{Recorded, State};
 use crate::store::{self, Store};
 use crate::{Address, Resource};
@@ -298,6 +298,8 @@ impl<'a> Run<'a> {
         let wanted = self.wanted_of(action);
         let found = self.found.get(&action.address).copied();
         let recorded = self.recorded.get(&action.address).cloned().unwrap_or(Value::Null);
+        // What was not to lose anything when somebody said yes does not lose what has arrived since.
+        let allow_data_loss = allow_data_loss && action.risk >= Risk::LosesData;
         async move {
             let missing = |what: &str| Trouble::new("WL0508", format!("{}: {what}", action.address), "");
             let platform = platform.ok_or_else(|| missing("its platform is not known here"))?;
@@ -306,7 +308,8 @@ impl<'a> Run<'a> {
                 if found.is_none() {
                     return Ok(());
                 }
-                return platform.apply(Step::Delete { address: &action.address, body: &recorded }).await;
+                let step = Step::Delete { address: &action.address, body: &recorded, allow_data_loss };
+                return platform.apply(step).await;
             }
             let wanted = wanted.ok_or_else(|| missing("it is not wanted"))?;
             let change = |found, how| Step::Change { wanted, found, how, allow_data_loss };

@@ -20,7 +20,7 @@ pub mod wanted;
 
 pub use address::{Address, Kind, NoAddress};
 pub use error::{Error, Trouble};
-pub use platform::{Data, Difference, FieldChange, Found, How, Platform, Risk, Scope, Step};
+pub use platform::{Data, Difference, FieldChange, Found, How, Loss, Platform, Risk, Scope, Step};
 pub use resource::{Resource, order};
 pub use state::{FORMAT, Recorded, State};
 

@@ -34,6 +34,26 @@ pub struct Data {
     pub bytes: u64,
 }
 
+/// What an action would lose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loss {
+    /// Messages.
+    pub messages: u64,
+    /// Their bytes, where they are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// There may be fewer; how many exactly, nobody can say.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub at_most: bool,
+}
+
+impl From<Data> for Loss {
+    /// All of it.
+    fn from(data: Data) -> Self {
+        Self { messages: data.messages, bytes: Some(data.bytes), at_most: false }
+    }
+}
+
 /// A field that is not as wanted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FieldChange {
@@ -118,15 +138,18 @@ pub enum Step<'a> {
         found: &'a Found,
         /// How.
         how: How,
-        /// Data may be lost by it.
+        /// It was planned with a loss of data, and that was allowed. Else what would lose any is refused, also when
+        /// it arrived only after the plan was made.
         allow_data_loss: bool,
     },
-    /// Delete it, data included.
+    /// Delete it, with what it holds.
     Delete {
         /// What it is called.
         address: &'a Address,
         /// What it was when it was last recorded, or what was found.
         body: &'a Value,
+        /// As with a change: without it only what holds nothing is deleted.
+        allow_data_loss: bool,
     },
 }
 
@@ -168,6 +191,12 @@ pub trait Platform: Send + Sync {
     /// # Errors
     /// When it must not be touched, such as when it belongs to somebody else.
     fn compare(&self, wanted: &Resource, found: &Found) -> Result<Option<Difference>, String>;
+
+    /// What mending the difference loses, where it loses data: all that is there, or less where the platform knows
+    /// better. Pure.
+    fn loss(&self, _wanted: &Resource, found: &Found) -> Loss {
+        found.data.into()
+    }
 
     /// What happens when it is deleted, for the plan.
     ///

@@ -375,6 +375,11 @@ fn furnished(fleet: Fleet) -> impl Strategy<Value = Fleet> {
                 fleet.accounts.get_mut(&name).unwrap().imports = exports.iter().map(import).collect();
             }
             (fleet.kv, fleet.objects, fleet.consumers) = (kv, objects, consumers);
+            for (number, consumer) in fleet.consumers.values_mut().enumerate() {
+                let stream = &fleet.streams[&consumer.stream];
+                consumer.filter = stream.subjects.iter().take(number).cloned().collect();
+                consumer.name = (number % 2 == 1).then(|| format!("reader-{number}").parse().unwrap());
+            }
             fleet
         })
 }

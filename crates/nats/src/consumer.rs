@@ -185,8 +185,11 @@ pub async fn ensure(client: &Client, fleet: &str, spec: &ConsumerSpec) -> Result
     }
     let subject = format!("CONSUMER.CREATE.{}.{}", spec.stream, spec.name);
     let body = json!({ "stream_name": spec.stream, "config": config, "action": action });
-    let answer = request(client, &what, subject, &body).await?;
-    match decide(&config, &answer["config"]) {
+    request(client, &what, subject, &body).await?;
+    // It is asked again: nats-server 2.15 answers the first update after a restart with what the consumer was (it keeps
+    // the description of a recovered consumer until somebody fetches it).
+    let made = find(client, &spec.stream, &spec.name).await?.unwrap_or_default();
+    match decide(&config, &made["config"]) {
         Decision::Unchanged => Ok(()),
         other => {
             let reason = format!("the server made something else of it: {other:?}");

@@ -6,8 +6,7 @@ use std::time::Duration;
 /// Every code of this crate, in order. Each has a page in `docs/errors/`.
 pub const CODES: &[&str] = &[
     "WL0201", "WL0202", "WL0203", "WL0204", "WL0205", "WL0206", "WL0207", "WL0208", "WL0209", "WL0210",
-    "WL0211", "WL0212", "WL0213", "WL0214", "WL0215", "WL0216", "WL0217", "WL0218", "WL0219", "WL0220",
-    "WL0221",
+    "WL0211", "WL0212", "WL0213", "WL0214", "WL0215", "WL0216", "WL0218", "WL0219", "WL0220", "WL0221",
 ];
 
 /// An error of this crate.
@@ -166,14 +165,6 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
-    /// An account was named that this server does not have.
-    #[error("there is no account {account:?} here (there is {})", known.join(", "))]
-    UnknownAccount {
-        /// The name asked for.
-        account: String,
-        /// The accounts that exist.
-        known: Vec<String>,
-    },
     /// A signal could not be sent to the server.
     #[error("the server process {pid} could not be signalled: {reason}")]
     Signal {
@@ -221,7 +212,6 @@ impl Error {
             Self::Spec { .. } => "WL0214",
             Self::Creds { .. } => "WL0215",
             Self::Token { .. } => "WL0216",
-            Self::UnknownAccount { .. } => "WL0217",
             Self::Signal { .. } => "WL0218",
             Self::Foreign { .. } => "WL0219",
             Self::KeyLost { .. } => "WL0220",
@@ -274,12 +264,11 @@ impl Error {
             Self::JetStream { code: Some(10_074), .. } => "set replicas = 1, or run a cluster".to_owned(),
             Self::JetStream { .. } => "see that JetStream runs for this account (windlass status)".to_owned(),
             Self::WouldLose { .. } => {
-                "keep the old value, or copy the stream under a new name and remove the old one yourself".to_owned()
+                "if that is meant, run it again with --allow-data-loss; else keep the old value".to_owned()
             }
             Self::Spec { .. } => "correct the description of the stream or bucket".to_owned(),
             Self::Creds { .. } => "run windlass up again: it writes missing credentials anew".to_owned(),
             Self::Token { .. } => "see that the key files are whole; windlass up renews tokens".to_owned(),
-            Self::UnknownAccount { .. } => "add the account to the fleet file, or use one of those".to_owned(),
             Self::Signal { .. } => "see whether the process still runs and belongs to this user".to_owned(),
             Self::Foreign { .. } => "use another name, or another account, for this fleet's".to_owned(),
             Self::Certificate { path, .. } => {

@@ -4,7 +4,6 @@
 //! drive the same code. Whatever can be decided without a socket is a pure function with golden files: claims
 //! ([`jwt`]), configuration text ([`config`]), what to do about a stream ([`stream`]). I/O sits at the edges:
 //! [`keys`] and [`authority`] own files, [`server`] owns the binary and its monitoring port, [`connect`] the client.
-//! [`hub`] puts them together for one server.
 
 pub mod authority;
 pub mod certificates;
@@ -14,7 +13,6 @@ pub mod consumer;
 pub mod creds;
 mod error;
 mod files;
-pub mod hub;
 pub mod jwt;
 pub mod keys;
 mod names;
@@ -24,4 +22,3 @@ pub mod stream;
 
 pub use async_nats;
 pub use error::{CODES, Error};
-pub use hub::Hub;

@@ -2,12 +2,8 @@
 
 use crate::jwt::{Access, Permissions};
 
-/// The stream of GitHub's events.
-pub const EVENT_STREAM: &str = "GITHUB";
 /// The subjects of GitHub's events.
 pub const EVENT_SUBJECTS: &str = "github.>";
-/// The object bucket for events that are too large for a message.
-pub const PAYLOAD_BUCKET: &str = "GITHUB_PAYLOADS";
 
 /// Where answers arrive.
 pub const INBOX: &str = "_INBOX.>";

@@ -8,7 +8,7 @@ mod render;
 mod tests;
 
 use crate::error::Error;
-use crate::platform::{Data, Difference, FieldChange, Found, How, Platform, Risk};
+use crate::platform::{Difference, FieldChange, Found, How, Loss, Platform, Risk};
 use crate::resource::order;
 use crate::state::State;
 use crate::{Address, Resource};
@@ -64,7 +64,7 @@ pub struct Action {
     pub fields: Vec<FieldChange>,
     /// What would be lost, where something would.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub loses: Option<Data>,
+    pub loses: Option<Loss>,
     /// Actions that have to be done before.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub after: BTreeSet<Address>,
@@ -173,10 +173,8 @@ impl Plan {
         let losing = self.actions.iter().filter(|action| action.risk >= Risk::LosesData);
         losing
             .map(|action| {
-                let what = match action.loses.filter(|data| data.messages > 0) {
-                    Some(data) => {
-                        format!("{} messages, {}", render::count(data.messages), render::bytes(data.bytes))
-                    }
+                let what = match action.loses.filter(|loss| loss.messages > 0) {
+                    Some(loss) => render::loss(loss),
                     None => action.risk.as_str().to_owned(),
                 };
                 format!("{} ({what})", action.address)
@@ -203,6 +201,7 @@ pub fn make(
     let is_selected = |address: &Address| selected.as_ref().is_none_or(|selected| selected.contains(address));
     let mut plan = Plan { fleet: state.fleet.clone(), ..Plan::default() };
     let mut actions = BTreeMap::new();
+    let mut as_wanted = BTreeSet::new();
 
     for (address, resource) in &all {
         if wish.destroy || !is_selected(address) {
@@ -227,10 +226,12 @@ pub fn make(
             Ok(Some(action)) => {
                 actions.insert((*address).clone(), action);
             }
-            Ok(None) => plan.unchanged += 1,
+            Ok(None) => drop(as_wanted.insert(*address)),
             Err(reason) => plan.blocked.push(block(reason)),
         }
     }
+    replace_what_is_inside(&mut actions, &all, &found);
+    plan.unchanged = as_wanted.iter().filter(|address| !actions.contains_key(**address)).count();
     block_dependents(&mut plan, &mut actions, &all);
     for (address, recorded) in &state.resources {
         let gone = wish.destroy || !all.contains_key(address);
@@ -250,8 +251,41 @@ pub fn make(
         }
     }
     sort(&mut plan, actions, &all, state)?;
-    plan.world = world(&plan, wanted, &found);
+    plan.world = world(&plan, wanted);
     Ok(plan)
+}
+
+/// What is inside something that is deleted and made anew goes with it, whether it is as wanted or not, and whether or not
+/// it is a target: it is made anew as well.
+fn replace_what_is_inside(
+    actions: &mut BTreeMap<Address, Action>,
+    wanted: &BTreeMap<&Address, &Resource>,
+    found: &BTreeMap<&Address, &Found>,
+) {
+    let replaces = |action: &Action| action.what == Do::Replace;
+    if !actions.values().any(replaces) {
+        return;
+    }
+    for (address, resource) in wanted.iter().filter(|(address, _)| found.contains_key(**address)) {
+        let around =
+            |need: &&Address| address.kind.is_inside(need.kind) && actions.get(*need).is_some_and(replaces);
+        let Some(around) = resource.depends_on.iter().find(around) else { continue };
+        let reason = format!("it is in {around}, which is deleted and made anew");
+        let before = actions.remove(*address);
+        let action = Action {
+            address: (*address).clone(),
+            what: Do::Replace,
+            reason,
+            // Its place in what was there is gone.
+            risk: before.as_ref().map_or(Risk::None, |action| action.risk).max(Risk::Irreversible),
+            fields: before.map(|action| action.fields).unwrap_or_default(),
+            loses: None,
+            after: BTreeSet::new(),
+            group: resource.group.clone(),
+            platform: resource.platform.clone(),
+        };
+        actions.insert((*address).clone(), action);
+    }
 }
 
 /// What depends on something that cannot be made, however indirectly, is not begun either.
@@ -313,7 +347,7 @@ fn deletion(
         reason: reason.to_owned(),
         risk,
         fields: Vec::new(),
-        loses: there.filter(|_| risk >= Risk::LosesData && !unseen).map(|there| there.data),
+        loses: there.filter(|_| risk >= Risk::LosesData && !unseen).map(|there| there.data.into()),
         after: BTreeSet::new(),
         group: None,
         platform: platform.to_owned(),
@@ -387,7 +421,7 @@ fn judge(
         }
         Some(_) => "the fleet file has changed".to_owned(),
     });
-    let loses = (risk >= Risk::LosesData).then_some(there.data);
+    let loses = (risk >= Risk::LosesData).then(|| platform.loss(resource, there));
     let what = match how {
         How::InPlace => Do::Update,
         How::Restart => Do::Restart,
@@ -431,20 +465,17 @@ fn sort(
     Ok(())
 }
 
-fn world(plan: &Plan, wanted: &[Resource], found: &BTreeMap<&Address, &Found>) -> String {
+fn world(plan: &Plan, wanted: &[Resource]) -> String {
     let mut digest = Sha256::new();
     let mut feed = |text: &str| {
         digest.update((text.len() as u64).to_le_bytes());
         digest.update(text);
     };
     feed(&plan.fleet);
-    // An action stands for what it found: messages that arrive meanwhile do not move the world.
+    // An action stands for what it found: messages that arrive meanwhile move the world only where they would be lost.
     for action in &plan.actions {
         feed(&action.address.to_string());
-        feed(&format!("{:?} {:?}", action.what, action.fields));
-        if let Some(found) = found.get(&action.address).filter(|_| action.risk >= Risk::LosesData) {
-            feed(&found.body.to_string());
-        }
+        feed(&format!("{:?} {:?} {:?}", action.what, action.fields, action.loses));
     }
     let others = plan.blocked.iter().map(|blocked| &blocked.address);
     for address in others.chain(plan.deferred.iter().map(|deferred| &deferred.address)) {

@@ -1,7 +1,7 @@
 //! A plan for a person, to be scanned from top to bottom: what, how, why, at what risk.
 
 use super::{Action, Do, Plan};
-use crate::platform::Risk;
+use crate::platform::{Loss, Risk};
 use std::fmt::Write as _;
 
 /// How text is coloured: ANSI sequences, or nothing.
@@ -162,6 +162,14 @@ pub(super) fn count(number: u64) -> String {
         out.push(digit);
     }
     out
+}
+
+/// A loss for a person: `up to 1,234 messages`.
+pub(super) fn loss(loss: Loss) -> String {
+    let up_to = if loss.at_most { "up to " } else { "" };
+    let plural = if loss.messages == 1 { "" } else { "s" };
+    let size = loss.bytes.map(|size| format!(", {}", bytes(size))).unwrap_or_default();
+    format!("{up_to}{} message{plural}{size}", count(loss.messages))
 }
 
 /// A size for a person: `1.5 GiB`.

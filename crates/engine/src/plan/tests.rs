@@ -3,7 +3,7 @@ use crate::apply::{Event, Options, World, apply};
 use crate::conformance::{self, Fixture};
 use crate::error::Trouble;
 use crate::journal::Probe;
-use crate::platform::{Scope, Step};
+use crate::platform::{Data, Scope, Step};
 use crate::store::{self, Directory};
 use crate::{Kind, Recorded};
 use futures::FutureExt;
@@ -21,6 +21,10 @@ struct Memory {
     things: Mutex<BTreeMap<Address, Value>>,
     fails: Mutex<BTreeSet<Address>>,
     order: Mutex<Vec<String>>,
+    /// It deletes what it must not.
+    careless: bool,
+    /// It reports what it was not asked for.
+    talkative: bool,
     /// While it is true nothing can be seen.
     down: AtomicBool,
     /// Once it is true nothing changes any more, as when the process is dead.
@@ -56,14 +60,15 @@ impl Platform for Memory {
             .chain(scope.recorded.iter().map(|(address, _)| *address))
             .collect();
         let things = self.things.lock();
-        let found =
-            things.iter().filter(|(address, _)| asked.contains(address)).map(|(address, body)| Found {
+        let found = things.iter().filter(|(address, _)| self.talkative || asked.contains(address)).map(
+            |(address, body)| Found {
                 address: address.clone(),
                 body: body.clone(),
                 data: Data { messages: body["messages"].as_u64().unwrap_or(0), bytes: 10 },
                 trouble: self.down.load(Ordering::Relaxed).then(|| "it is down".to_owned()),
                 unseen: self.down.load(Ordering::Relaxed),
-            });
+            },
+        );
         futures::future::ready(Ok(found.collect())).boxed()
     }
 
@@ -88,10 +93,29 @@ impl Platform for Memory {
             match step {
                 Step::Create(wanted) | Step::Change { wanted, .. } => {
                     self.order.lock().push(format!("+{}", wanted.address));
-                    self.put(&wanted.address, &wanted.body)
+                    if let Step::Change { how: How::Replace, .. } = step
+                        && !self.dead.load(Ordering::Relaxed)
+                    {
+                        // What is inside it goes with it.
+                        let inside = |body: &Value| body["of"] == wanted.address.name.as_str();
+                        self.things.lock().retain(|_, body| !inside(body));
+                    }
+                    let mut body = wanted.body.clone();
+                    if let (Step::Change { found, how: How::InPlace, .. }, false) =
+                        (step, body["messages"].is_u64())
+                        && found.body["messages"].is_u64()
+                    {
+                        body["messages"] = found.body["messages"].clone();
+                    }
+                    self.put(&wanted.address, &body)
                 }
-                Step::Delete { address, .. } => {
-                    self.order.lock().push(format!("-{address}"));
+                Step::Delete { address, allow_data_loss, .. } => {
+                    let holds = self.things.lock().get(address).is_some_and(|body| body["messages"].is_u64());
+                    if holds && !allow_data_loss && !self.careless {
+                        return Err(Trouble::new("X2", "it holds something", "allow it"));
+                    }
+                    let with = if allow_data_loss { " with data" } else { "" };
+                    self.order.lock().push(format!("-{address}{with}"));
                     if !self.dead.load(Ordering::Relaxed) {
                         self.things.lock().remove(address);
                     }
@@ -108,7 +132,7 @@ fn stream(name: &str, value: i64) -> Resource {
 }
 
 fn consumer(name: &str, of: &str) -> Resource {
-    Resource::new(Address::new(Kind::Consumer, name), "memory", json!({ "value": 1 }))
+    Resource::new(Address::new(Kind::Consumer, name), "memory", json!({ "value": 1, "of": of }))
         .after([Address::new(Kind::Stream, of)])
 }
 
@@ -166,21 +190,33 @@ impl Bench {
 }
 
 #[tokio::test]
-async fn a_platform_that_is_right_passes_the_suite() {
+async fn a_platform_that_is_right_passes_the_suite_and_one_that_is_not_fails() {
+    let impossible = Resource::new(Address::new(Kind::Stream, "X"), "memory", json!({ "impossible": true }));
     let fixture = Fixture {
         wanted: vec![stream("A", 1), consumer("C", "A")],
         changed: vec![stream("A", 2), consumer("C", "A")],
-        impossible: Some(Resource::new(
-            Address::new(Kind::Stream, "X"),
-            "memory",
-            json!({"impossible": true}),
-        )),
+        impossible: Some(impossible),
+        fill: None,
     };
-    conformance::check(&Memory::default(), &fixture).await.unwrap();
-    let unchanged = Fixture { changed: fixture.wanted.clone(), ..fixture };
-    assert!(
-        conformance::check(&Memory::default(), &unchanged).await.unwrap_err().contains("differ in nothing")
-    );
+    let check = async |platform: &Memory, fixture: &Fixture<'_>| {
+        let fill = |resource: &Resource| {
+            if let Some(body) = platform.things.lock().get_mut(&resource.address) {
+                body["messages"] = 1.into();
+            }
+            futures::future::ready(Ok(true)).boxed()
+        };
+        let fixture = Fixture { fill: Some(&fill), ..fixture.clone() };
+        conformance::check(platform, platform, &fixture).await
+    };
+    check(&Memory::default(), &fixture).await.unwrap();
+    let unchanged = Fixture { changed: fixture.wanted.clone(), ..fixture.clone() };
+    assert!(check(&Memory::default(), &unchanged).await.unwrap_err().contains("differ in nothing"));
+    let possible = Fixture { impossible: Some(stream("X", 1)), ..fixture.clone() };
+    assert!(check(&Memory::default(), &possible).await.unwrap_err().contains("not refused"));
+    let careless = Memory { careless: true, ..Memory::default() };
+    assert!(check(&careless, &fixture).await.unwrap_err().contains("which was not allowed"));
+    let talkative = Memory { talkative: true, ..Memory::default() };
+    assert!(check(&talkative, &fixture).await.unwrap_err().contains("nothing was asked for"));
 }
 
 #[tokio::test]
@@ -232,6 +268,49 @@ async fn data_is_lost_only_when_that_is_allowed() {
     }
     bench.apply(&[]).await.unwrap();
     assert!(bench.platform.things.lock().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_inside_what_is_made_anew_is_made_anew_too() {
+    let bench = Bench::new();
+    let holds =
+        Resource::new(Address::new(Kind::Stream, "A"), "memory", json!({ "value": 1, "messages": 12 }));
+    let bucket = Resource::new(Address::new(Kind::Kv, "K"), "memory", json!({ "value": 1 }))
+        .after([Address::new(Kind::Stream, "A")]);
+    let others = [consumer("C", "A"), bucket, stream("B", 1), consumer("CB", "B")];
+    bench.apply(&[&[holds][..], &others].concat()).await.unwrap();
+    let wanted = [&[stream("A", -1)][..], &others].concat();
+    let only = Wish { targets: vec![Address::new(Kind::Stream, "A")], ..Wish::default() };
+    for wish in [Wish::default(), only] {
+        let plan = bench.plan(&wanted, &wish).await.unwrap();
+        let told: Vec<_> =
+            plan.actions.iter().map(|one| (one.address.to_string(), one.what, one.risk)).collect();
+        let (replace, loses) = (Do::Replace, Risk::LosesData);
+        let expected =
+            [("stream.A".to_owned(), replace, loses), ("consumer.C".to_owned(), replace, Risk::Irreversible)];
+        assert_eq!(told, expected, "what only needs it, and what is inside another, stays");
+        assert!(plan.actions[1].reason.contains("it is in stream.A"), "{plan:?}");
+        assert_eq!(plan.losses(), ["stream.A (12 messages, 10 B)", "consumer.C (irreversible)"]);
+    }
+    let error = bench.apply_with(&wanted, &Wish::default(), false, None).await.unwrap_err();
+    assert_eq!(error.code(), "WL0506");
+    bench.apply(&wanted).await.unwrap();
+    let again = bench.plan(&wanted, &Wish::default()).await.unwrap();
+    assert!(again.is_empty(), "{again:?}");
+    assert_eq!(again.unchanged, 5);
+}
+
+#[tokio::test]
+async fn the_permission_to_lose_data_is_for_what_the_plan_has_named() {
+    let bench = Bench::new();
+    bench.apply(&[stream("A", 1), stream("B", 1)]).await.unwrap();
+    let full = |name| (Address::new(Kind::Stream, name), json!({ "value": 1, "messages": 3 }));
+    bench.platform.things.lock().extend([full("B")]);
+    bench.platform.order.lock().clear();
+    bench.apply(&[]).await.unwrap();
+    let mut order = bench.platform.order.lock().clone();
+    order.sort();
+    assert_eq!(order, ["-stream.A", "-stream.B with data"]);
 }
 
 #[tokio::test]
@@ -397,8 +476,15 @@ async fn killed_at(bench: &Bench, wanted: &[Resource], at: u64) -> bool {
 
 #[tokio::test]
 async fn a_kill_at_any_step_ends_in_the_same_place() {
-    let first = [stream("A", 1), stream("GONE", 1), consumer("CG", "GONE")];
-    let second = [stream("A", 2), stream("B", 1), consumer("C", "B")];
+    let first = [
+        stream("A", 1),
+        stream("GONE", 1),
+        consumer("CG", "GONE"),
+        stream("ANEW", 1),
+        consumer("CA", "ANEW"),
+    ];
+    let second =
+        [stream("A", 2), stream("B", 1), consumer("C", "B"), stream("ANEW", -1), consumer("CA", "ANEW")];
     let unbroken = Bench::new();
     unbroken.apply(&first).await.unwrap();
     unbroken.apply(&second).await.unwrap();
@@ -432,17 +518,98 @@ async fn what_was_begun_and_then_left_the_file_is_not_forgotten() {
     assert!(bench.state().resources.is_empty());
 }
 
+/// Streams, of which those below zero are made anew when they change, with a consumer and a bucket that needs it.
 fn fleets() -> impl Strategy<Value = Vec<Resource>> {
-    prop::collection::btree_map("[A-F]", (0i64..4, prop::option::of("[a-c]")), 0..6).prop_map(|streams| {
+    let one = (-2i64..4, prop::option::of("[a-c]"), prop::option::of(0i64..2));
+    prop::collection::btree_map("[A-F]", one, 0..6).prop_map(|streams| {
         let mut all = Vec::new();
-        for (name, (value, reader)) in streams {
-            if let Some(reader) = reader {
-                all.push(consumer(&format!("{name}/{reader}"), &name));
+        for (name, (value, reader, bucket)) in streams {
+            let reader = reader.map(|reader| consumer(&format!("{name}/{reader}"), &name));
+            if let Some(value) = bucket {
+                let needs = reader.as_ref().map(|reader| reader.address.clone());
+                let address = Address::new(Kind::Kv, name.as_str());
+                all.push(Resource::new(address, "memory", json!({ "value": value })).after(needs));
             }
+            all.extend(reader);
             all.push(stream(&name, value));
         }
         all
     })
+}
+
+/// A plan without a platform that does anything: `one` is recorded and found, `other` is wanted.
+fn planned(one: &[Resource], other: &[Resource], destroy: bool) -> Plan {
+    let platform = Memory::default();
+    let platforms = BTreeMap::from([("memory".to_owned(), &platform as &dyn Platform)]);
+    let mut state = State::new("acme", "l".into());
+    for resource in one {
+        let recorded = Recorded {
+            platform: resource.platform.clone(),
+            body: resource.body.clone(),
+            depends_on: resource.depends_on.clone(),
+            uncertain: false,
+        };
+        state.resources.insert(resource.address.clone(), recorded);
+    }
+    let found: Vec<Found> = one
+        .iter()
+        .map(|resource| Found {
+            address: resource.address.clone(),
+            body: resource.body.clone(),
+            data: Data::default(),
+            trouble: None,
+            unseen: false,
+        })
+        .collect();
+    make(other, &state, &found, &platforms, &Wish { destroy, ..Wish::default() }).unwrap()
+}
+
+proptest! {
+    #[test]
+    fn what_is_there_is_not_planned(fleet in fleets()) {
+        let plan = planned(&fleet, &fleet, false);
+        prop_assert!(plan.is_settled());
+        prop_assert_eq!(plan.unchanged, fleet.len());
+    }
+
+    #[test]
+    fn a_plan_is_in_an_order_in_which_it_can_be_done(one in fleets(), other in fleets(), destroy in any::<bool>()) {
+        let plan = planned(&one, &other, destroy);
+        prop_assert_eq!(&plan, &planned(&one, &other, destroy), "the same world, another plan");
+        let place: BTreeMap<&Address, usize> =
+            plan.actions.iter().enumerate().map(|(at, action)| (&action.address, at)).collect();
+        prop_assert_eq!(place.len(), plan.actions.len(), "one action each");
+        let what = |address: &Address| place.get(address).map(|at| plan.actions[*at].what);
+        for (at, action) in plan.actions.iter().enumerate() {
+            for need in &action.after {
+                prop_assert!(place.get(need).is_some_and(|before| *before < at), "{} after {}", action.address, need);
+            }
+        }
+        let deletions = plan.actions.iter().take_while(|action| action.what == Do::Delete).count();
+        prop_assert!(plan.actions[deletions..].iter().all(|action| action.what != Do::Delete), "deletions are first");
+        // What is made is made after what it needs; what is deleted goes before what it needed.
+        for resource in if destroy { &[] } else { &other[..] } {
+            for need in &resource.depends_on {
+                if let (Some(at), Some(before)) = (place.get(&resource.address), place.get(need)) {
+                    prop_assert!(before < at && plan.actions[*at].after.contains(need));
+                }
+                let anew = resource.address.kind.is_inside(need.kind) && what(need) == Some(Do::Replace);
+                let there = one.iter().any(|one| one.address == resource.address);
+                prop_assert!(!(anew && there) || what(&resource.address) == Some(Do::Replace));
+            }
+        }
+        for resource in &one {
+            for need in resource.depends_on.iter().filter(|need| what(need) == Some(Do::Delete)) {
+                if what(&resource.address) == Some(Do::Delete) {
+                    prop_assert!(place[&resource.address] < place[need]);
+                }
+            }
+        }
+        let gone = one.iter().filter(|one| destroy || other.iter().all(|other| other.address != one.address));
+        for resource in gone {
+            prop_assert_eq!(what(&resource.address), Some(Do::Delete));
+        }
+    }
 }
 
 proptest! {

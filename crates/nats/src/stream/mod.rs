@@ -1,4 +1,5 @@
-//! Streams and buckets: made if absent, updated in place if they differ, left alone if they do not, never deleted.
+//! Streams and buckets: made if absent, updated in place if they differ, left alone if they do not. What would drop
+//! messages, or cannot be done in place, is done only with [`Permission`].
 //!
 //! What to do is decided by pure functions over the server's own JSON ([`decide`]). The JSON, and not a typed
 //! configuration, because an update must send back every field it does not change, also those of a newer server
@@ -6,6 +7,8 @@
 //! as it was, and what the server answers is compared with what was wanted.
 
 mod decide;
+mod foresee;
+mod remove;
 mod spec;
 #[cfg(test)]
 mod tests;
@@ -14,10 +17,12 @@ use std::time::Duration;
 
 use async_nats::Client;
 use async_nats::jetstream::{self, Context};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::Error;
-pub use decide::{Decision, FieldChange, Found, Refusal, decide};
+pub use decide::{Decision, FieldChange, Found, Loss, Refusal, decide};
+pub use foresee::measure;
+pub use remove::remove;
 pub use spec::{
     Compression, Discard, KvBucketSpec, ObjectBucketSpec, Retention, Spec, Storage, StreamSpec, Wanted,
 };
@@ -29,6 +34,15 @@ const STREAM_NOT_FOUND: u64 = 10_059;
 
 /// How often, and after which pauses, a stream is created again when the account's directory was not there.
 const DIRECTORY_PAUSES_MILLIS: [u64; 4] = [5, 20, 80, 320];
+
+/// What may become of messages that are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Permission {
+    /// All of them stay: what would drop one is refused.
+    KeepMessages,
+    /// They may be dropped: somebody was told how many, and wants it.
+    LoseMessages,
+}
 
 /// Something that [`ensure`] did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,18 +60,24 @@ pub enum Action {
     Created,
     /// These fields changed.
     Updated(Vec<FieldChange>),
+    /// It was deleted and made anew, for the sake of these fields.
+    Replaced(Vec<FieldChange>),
 }
 
 impl std::fmt::Display for Change {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.action {
             Action::Created => write!(formatter, "{} created", self.resource),
-            Action::Updated(fields) => {
-                let fields: Vec<String> = fields.iter().map(ToString::to_string).collect();
-                write!(formatter, "{} updated: {}", self.resource, fields.join(", "))
+            Action::Updated(fields) => write!(formatter, "{} updated: {}", self.resource, listed(fields)),
+            Action::Replaced(fields) => {
+                write!(formatter, "{} made anew: {}", self.resource, listed(fields))
             }
         }
     }
+}
+
+fn listed(fields: &[FieldChange]) -> String {
+    fields.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// Makes the account's streams and buckets what `specs` say, on behalf of `fleet`. Answers what changed: nothing, the
@@ -65,26 +85,48 @@ impl std::fmt::Display for Change {
 ///
 /// # Errors
 /// When a spec contradicts itself, a change would lose messages or belongs to another fleet, or the server refuses.
-pub async fn ensure(client: &Client, fleet: &str, specs: &[Spec]) -> Result<Vec<Change>, Error> {
+pub async fn ensure(
+    client: &Client,
+    fleet: &str,
+    specs: &[Spec],
+    permission: Permission,
+) -> Result<Vec<Change>, Error> {
     let context = jetstream::new(client.clone());
-    let wanted = specs.iter().map(|spec| spec.wanted(fleet)).collect::<Result<Vec<_>, _>>()?;
     let mut steps = Vec::new();
-    for wanted in &wanted {
-        let found = find(&context, wanted).await?;
-        match decide(wanted, found.as_ref()) {
+    for spec in specs {
+        let wanted = spec.wanted(fleet)?;
+        let found = find(&context, spec, &wanted, permission).await?;
+        let allowed = |loses: Option<Loss>, fields: &[FieldChange]| match loses {
+            Some(loss) if permission == Permission::KeepMessages => {
+                let reason = format!("it would lose {loss}: {}", listed(fields));
+                Err(Error::WouldLose { resource: wanted.resource.clone(), reason })
+            }
+            _ => Ok(()),
+        };
+        match decide(&wanted, found.as_ref()) {
             Decision::Unchanged => {}
-            Decision::Create(config) => steps.push((wanted, "CREATE", config, Action::Created)),
-            Decision::Update { config, fields } => {
-                steps.push((wanted, "UPDATE", config, Action::Updated(fields)));
+            Decision::Create(config) => steps.push((wanted, config, Action::Created)),
+            Decision::Update { config, fields, loses } => {
+                allowed(loses, &fields)?;
+                steps.push((wanted, config, Action::Updated(fields)));
+            }
+            Decision::Replace { config, fields, loses } => {
+                allowed(loses, &fields)?;
+                steps.push((wanted, config, Action::Replaced(fields)));
             }
             Decision::Refuse(refusal) => return Err(refusal.into_error(&wanted.resource)),
         }
     }
     let mut changes = Vec::with_capacity(steps.len());
-    for (wanted, verb, config, action) in steps {
-        apply(&context, wanted, verb, &config).await?;
-        tracing::info!(resource = %wanted.resource, verb, "JetStream changed");
-        changes.push(Change { resource: wanted.resource.clone(), action });
+    for (wanted, config, action) in steps {
+        let verb = if matches!(action, Action::Updated(_)) { "UPDATE" } else { "CREATE" };
+        if let Action::Replaced(_) = action {
+            remove(client, &wanted.stream, &wanted.resource, permission).await?;
+        }
+        apply(&context, &wanted, verb, &config).await?;
+        let change = Change { resource: wanted.resource, action };
+        tracing::info!(%change, "JetStream changed");
+        changes.push(change);
     }
     Ok(changes)
 }
@@ -96,17 +138,19 @@ fn is_missing_directory(reason: &str) -> bool {
     reason.contains("no such file or directory") || reason.contains("error creating store for stream")
 }
 
-async fn find(context: &Context, wanted: &Wanted) -> Result<Option<Found>, Error> {
+async fn find(
+    context: &Context,
+    spec: &Spec,
+    wanted: &Wanted,
+    permission: Permission,
+) -> Result<Option<Found>, Error> {
     let what = format!("look at {}", wanted.resource);
-    let subject = format!("STREAM.INFO.{}", wanted.stream);
-    match request(context, &what, subject, &json!({})).await {
-        Ok(answer) => {
-            let unreadable = |reason| Error::JetStream { what, reason, code: None };
-            Found::parse(answer).map(Some).map_err(unreadable)
-        }
-        Err(Error::JetStream { code: Some(STREAM_NOT_FOUND), .. }) => Ok(None),
-        Err(error) => Err(error),
+    let Some(mut answer) = remove::info(context, &wanted.stream, &what).await? else { return Ok(None) };
+    if permission == Permission::KeepMessages {
+        foresee::measure_with(context, spec, &mut answer).await;
     }
+    let unreadable = |reason| Error::JetStream { what, reason, code: None };
+    Found::parse(answer).map(Some).map_err(unreadable)
 }
 
 async fn apply(context: &Context, wanted: &Wanted, verb: &str, config: &Value) -> Result<(), Error> {
@@ -129,9 +173,8 @@ async fn apply(context: &Context, wanted: &Wanted, verb: &str, config: &Value) -
     let found = Found::parse(answer).map_err(failed)?;
     match decide(wanted, Some(&found)) {
         Decision::Unchanged => Ok(()),
-        Decision::Update { fields, .. } => {
-            let fields: Vec<String> = fields.iter().map(ToString::to_string).collect();
-            Err(failed(format!("the server made something else of it: {}", fields.join(", "))))
+        Decision::Update { fields, .. } | Decision::Replace { fields, .. } => {
+            Err(failed(format!("the server made something else of it: {}", listed(&fields))))
         }
         Decision::Create(_) | Decision::Refuse(_) => {
             Err(failed("the server made something else of it".to_owned()))

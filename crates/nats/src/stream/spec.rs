@@ -176,6 +176,25 @@ pub struct Wanted {
 }
 
 impl Spec {
+    /// The limits of which the server's description of a stream does not say what they would drop: how long a message
+    /// is kept, and how many of each subject.
+    pub(super) fn unforeseeable(&self) -> (Option<Duration>, Option<u64>) {
+        match self {
+            Self::Stream(spec) => (spec.max_age, spec.max_messages_per_subject),
+            Self::ObjectBucket(spec) => (spec.max_age, None),
+            Self::KvBucket(spec) => (spec.max_age, Some(spec.history.max(1).into())),
+        }
+    }
+
+    /// The stream underneath.
+    pub(super) fn stream_name(&self) -> String {
+        match self {
+            Self::Stream(spec) => spec.name.clone(),
+            Self::ObjectBucket(spec) => format!("OBJ_{}", spec.name),
+            Self::KvBucket(spec) => format!("KV_{}", spec.name),
+        }
+    }
+
     /// The spec in JetStream's terms, tagged with the fleet.
     ///
     /// # Errors

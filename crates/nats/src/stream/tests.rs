@@ -45,6 +45,15 @@ fn fields(decision: &Decision) -> Vec<&str> {
     }
 }
 
+/// Whether it is made anew, and what goes.
+fn losses(decision: &Decision) -> (bool, Option<Loss>) {
+    match decision {
+        Decision::Update { loses, .. } => (false, *loses),
+        Decision::Replace { loses, .. } => (true, *loses),
+        other => panic!("{other:?}"),
+    }
+}
+
 fn golden(name: &str, spec: impl Into<Spec>) {
     let Decision::Create(config) = decide(&wanted(spec), None) else { panic!("not created") };
     crate::config::tests::golden_json(name, &config);
@@ -117,25 +126,30 @@ fn limits_shrink_only_as_far_as_what_is_stored_fits() {
         edit(&mut next);
         assert_eq!(fields(&decide(&wanted(next), Some(&found(spec(), |_| {})))), [field]);
     }
-    let refused: [Edit; 6] = [
-        |spec| spec.max_bytes = Some(1_999_999),
-        |spec| spec.max_messages = Some(999),
-        |spec| spec.max_age = Some(9 * DAY),
-        |spec| spec.storage = Storage::Memory,
-        |spec| spec.retention = Retention::WorkQueue,
-        |spec| spec.retention = Retention::Interest,
+    // What the server was not asked counts as everything.
+    let losing: [(Edit, bool, u64, bool); 8] = [
+        (|spec| spec.max_bytes = Some(1_999_999), false, 1000, true),
+        (|spec| spec.max_messages = Some(999), false, 1, false),
+        (|spec| spec.max_age = Some(9 * DAY), false, 1000, true),
+        (|spec| spec.max_messages_per_subject = Some(1), false, 1000, true),
+        (|spec| spec.storage = Storage::Memory, true, 1000, false),
+        (|spec| spec.retention = Retention::WorkQueue, true, 1000, false),
+        (|spec| spec.retention = Retention::Interest, false, 1000, false),
+        (|spec| (spec.max_messages, spec.max_age) = (Some(10), Some(9 * DAY)), false, 1000, true),
     ];
-    for edit in refused {
+    for (edit, anew, messages, at_most) in losing {
         let mut next = spec();
         edit(&mut next);
-        let decision = decide(&wanted(next), Some(&found(spec(), |_| {})));
-        assert!(matches!(&decision, Decision::Refuse(Refusal::WouldLose(_))), "{decision:?}");
+        let (replaces, loss) = losses(&decide(&wanted(next), Some(&found(spec(), |_| {}))));
+        let loss = loss.unwrap();
+        assert_eq!((replaces, loss.messages, loss.at_most), (anew, messages, at_most), "{loss:?}");
     }
     let mut next = spec();
     next.max_messages = Some(1);
     next.max_age = Some(3 * DAY);
     let empty = found(spec(), |info| info["state"] = json!({ "messages": 0 }));
-    assert_eq!(fields(&decide(&wanted(next), Some(&empty))), ["max_age", "max_msgs"]);
+    let decision = decide(&wanted(next), Some(&empty));
+    assert_eq!((fields(&decision), losses(&decision)), (vec!["max_age", "max_msgs"], (false, None)));
 }
 
 #[test]
@@ -144,18 +158,45 @@ fn a_sealed_stream_is_not_changed() {
     assert_eq!(decide(&wanted(spec()), Some(&sealed)), Decision::Unchanged);
     let mut next = spec();
     next.description.clear();
-    assert!(matches!(decide(&wanted(next), Some(&sealed)), Decision::Refuse(Refusal::WouldLose(_))));
+    assert_eq!(decide(&wanted(next), Some(&sealed)), Decision::Refuse(Refusal::Sealed));
 }
 
 #[test]
-fn a_buckets_history_does_not_shrink_over_values() {
+fn a_buckets_history_that_shrinks_says_how_many_values_go() {
     let bucket = |history| KvBucketSpec { name: "FLAGS".to_owned(), history, ..KvBucketSpec::default() };
     assert_eq!(
         fields(&decide(&wanted(bucket(9)), Some(&found(bucket(5), |_| {})))),
         ["max_msgs_per_subject"]
     );
-    let decision = decide(&wanted(bucket(1)), Some(&found(bucket(5), |_| {})));
-    assert!(matches!(decision, Decision::Refuse(Refusal::WouldLose(_))), "{decision:?}");
+    let loss = losses(&decide(&wanted(bucket(1)), Some(&found(bucket(5), |_| {})))).1.unwrap();
+    assert_eq!((loss.messages, loss.at_most), (1000, true));
+    let asked = |beyond: u64| {
+        found(bucket(5), |info| {
+            let measured = json!({ "limit": 1, "messages": beyond, "at_most": false });
+            info["measured"] = json!({ "max_msgs_per_subject": measured });
+        })
+    };
+    for (beyond, expected) in [(7, Some((7, false))), (0, None)] {
+        let loss = losses(&decide(&wanted(bucket(1)), Some(&asked(beyond)))).1;
+        assert_eq!(loss.map(|loss| (loss.messages, loss.at_most)), expected);
+    }
+}
+
+#[test]
+fn several_limits_drop_the_same_oldest_messages() {
+    let old = |beyond: u64| {
+        found(spec(), |info| {
+            let limit = u64::try_from((9 * DAY).as_nanos()).unwrap();
+            info["measured"]["max_age"] = json!({ "limit": limit, "messages": beyond, "at_most": false });
+        })
+    };
+    let mut next = spec();
+    next.max_age = Some(9 * DAY);
+    next.max_messages = Some(900);
+    for (beyond, expected) in [(300, 300), (20, 100)] {
+        let loss = losses(&decide(&wanted(next.clone()), Some(&old(beyond)))).1.unwrap();
+        assert_eq!((loss.messages, loss.at_most), (expected, false));
+    }
 }
 
 #[test]

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
 mod config;
-mod hub;
+mod losses;
 mod permissions;
+mod process;
 mod server;
+mod streams;

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::server::{GITHUB, Server, options, settle};
+use crate::server::{GITHUB, NAME, PAYLOADS, Server, Setup, settle};
 use futures::StreamExt as _;
 use windlass_nats::async_nats::{Client, jetstream};
-use windlass_nats::hub::PAYLOAD_BUCKET;
-use windlass_nats::stream::{ObjectBucketSpec, StreamSpec};
+use windlass_nats::stream::Permission::KeepMessages;
+use windlass_nats::stream::{self, ObjectBucketSpec, StreamSpec};
 
 /// Whether the receiver may publish there.
 const PUBLISH: &[(&str, bool)] = &[
@@ -61,19 +61,20 @@ const SUBSCRIBE: &[(&str, &str, bool)] = &[
 
 async fn server() -> (tempfile::TempDir, Server) {
     let directory = tempfile::tempdir().unwrap();
-    let server = Server::start(&options(directory.path())).await;
+    let server = Server::start(Setup::new(directory.path())).await;
     let events = StreamSpec {
         name: GITHUB.to_owned(),
         subjects: vec!["github.>".to_owned()],
         ..StreamSpec::default()
     };
-    let payloads = ObjectBucketSpec { name: PAYLOAD_BUCKET.to_owned(), ..ObjectBucketSpec::default() };
-    server.hub.ensure(GITHUB, &[events], &[payloads]).await.unwrap();
+    let payloads = ObjectBucketSpec { name: PAYLOADS.to_owned(), ..ObjectBucketSpec::default() };
+    let specs = [events.into(), payloads.into()];
+    stream::ensure(&server.admin().await, "acme", &specs, KeepMessages).await.unwrap();
     (directory, server)
 }
 
 async fn receiver(server: &Server) -> Client {
-    server.client(server.hub.receiver_creds(GITHUB).unwrap()).await
+    server.client(&server.setup.receiver).await
 }
 
 #[tokio::test]
@@ -122,7 +123,7 @@ async fn the_receiver_does_its_work() {
     let ack = context.publish("github.acme.site.push.-", "{}".into()).await.unwrap().await.unwrap();
     assert_eq!((ack.stream.as_str(), ack.sequence), (GITHUB, 1));
     context.get_stream(GITHUB).await.unwrap();
-    let store = context.get_object_store(PAYLOAD_BUCKET).await.unwrap();
+    let store = context.get_object_store(PAYLOADS).await.unwrap();
     assert!(store.info("guid").await.is_err());
     let bytes = vec![42; 3 << 20];
     store.put("guid", &mut bytes.as_slice()).await.unwrap();
@@ -132,14 +133,14 @@ async fn the_receiver_does_its_work() {
 #[tokio::test]
 async fn accounts_do_not_see_each_other_and_strangers_stay_outside() {
     let (_directory, server) = server().await;
-    let other = server.client(server.hub.admin_creds("OTHER").unwrap()).await;
+    let other = server.client(&server.setup.other).await;
     let mut everything = other.subscribe(">").await.unwrap();
     settle(&other).await;
     let admin = server.admin().await;
     admin.publish("github.acme.site.push.-", "{}".into()).await.unwrap();
     settle(&admin).await;
     other.publish("the.end", "".into()).await.unwrap();
-    let creds = std::fs::read_to_string(server.hub.admin_creds("OTHER").unwrap()).unwrap();
+    let creds = std::fs::read_to_string(&server.setup.other).unwrap();
     let token = windlass_nats::jwt::decode(windlass_nats::creds::token(&creds).unwrap()).unwrap();
     let own = &token.claims["nats"]["issuer_account"];
     assert!(own.is_string());
@@ -159,16 +160,15 @@ async fn accounts_do_not_see_each_other_and_strangers_stay_outside() {
     }
     assert!(jetstream::new(other).get_stream(GITHUB).await.is_err());
 
-    let url = server.hub.client_url();
+    let url = server.setup.url();
     assert!(windlass_nats::async_nats::connect(&url).await.is_err(), "without credentials");
     let elsewhere = tempfile::tempdir().unwrap();
-    let stranger = windlass_nats::Hub::prepare(&options(elsewhere.path()), crate::server::now()).unwrap();
-    let creds = stranger.admin_creds(GITHUB).unwrap();
-    let options = windlass_nats::connect::Options::new(&url, creds, "stranger");
+    let stranger = Setup::new(elsewhere.path());
+    let options = windlass_nats::connect::Options::new(&url, &stranger.admin, "stranger");
     assert_eq!(windlass_nats::connect::connect(&options).await.unwrap_err().code(), "WL0211");
 
-    let system = server.client(server.hub.system_creds()).await;
+    let system = server.client(&server.setup.system_admin).await;
     let answer = system.request("$SYS.REQ.SERVER.PING.VARZ", "".into()).await.unwrap();
     let answer: serde_json::Value = serde_json::from_slice(&answer.payload).unwrap();
-    assert_eq!(answer["server"]["name"], "acme-hub-0");
+    assert_eq!(answer["server"]["name"], NAME);
 }

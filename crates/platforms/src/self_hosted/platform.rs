@@ -14,13 +14,15 @@ use std::time::Duration;
 use tokio::sync::{Mutex, OnceCell};
 use windlass_engine::wanted::{ADMIN, main_account};
 use windlass_engine::{
-    Address, Data, Difference, FieldChange, Found, How, Kind, Platform, Resource, Risk, Scope, Step, Trouble,
+    Address, Data, Difference, FieldChange, Found, How, Kind, Loss, Platform, Resource, Risk, Scope, Step,
+    Trouble,
 };
 use windlass_fleet::{Cluster, Host, PlatformName};
 use windlass_nats::async_nats::Client;
 use windlass_nats::certificates::Certificates;
 use windlass_nats::keys::SYSTEM_ACCOUNT;
 use windlass_nats::server::{Binary, Health, Monitor};
+use windlass_nats::stream::Permission;
 use windlass_nats::{config, connect};
 
 /// How long a server may take until it answers: it reads its data before.
@@ -326,9 +328,9 @@ impl SelfHosted {
         addresses: Vec<(Address, &Value)>,
         scope: Scope<'_>,
     ) -> Result<Vec<Found>, Trouble> {
-        let mut listed: BTreeMap<(String, String), Option<BTreeMap<String, Value>>> = BTreeMap::new();
         let mut found = Vec::new();
         let recorded: BTreeMap<&Address, &Value> = scope.known();
+        let mut places: BTreeMap<(String, String), stored::Asked<'_>> = BTreeMap::new();
         for (address, wanted) in addresses {
             // It is where it was made, wherever the file wants it now.
             let at = recorded.get(&address).copied().unwrap_or(wanted);
@@ -336,38 +338,38 @@ impl SelfHosted {
                 at["account"].as_str().unwrap_or_else(|| main_account(&self.options.fleet)).to_owned();
             let known = at["cluster"].as_str().map(str::to_owned);
             let Some(cluster) = known.or_else(|| self.cluster_of(&address)) else { continue };
-            let key = (account.clone(), cluster.clone());
-            if !listed.contains_key(&key) {
-                let list = match self.client(&account, ADMIN, &cluster).await {
-                    Ok(Some(client)) => stored::list(&client).await.ok(),
-                    Ok(None) | Err(_) => None,
-                };
-                listed.insert(key.clone(), list);
-            }
-            match listed.get_mut(&key).and_then(Option::as_mut) {
-                Some(streams) => {
-                    if let Some(mut body) = streams.remove(&stored::stream_name(&address)) {
-                        body["at"] = json!({ "account": account, "cluster": cluster });
-                        let data = stored::data(&body);
-                        found.push(Found { address, body, data, trouble: None, unseen: false });
-                    }
-                }
+            let asked = places.entry((account, cluster)).or_default();
+            asked.insert(stored::stream_name(&address), (address, wanted));
+        }
+        for ((account, cluster), asked) in places {
+            let seen = match self.client(&account, ADMIN, &cluster).await {
+                Ok(Some(client)) => stored::look(&client, &account, &cluster, &asked).await.ok(),
+                Ok(None) | Err(_) => None,
+            };
+            let Some(seen) = seen else {
                 // It cannot be seen: what was recorded stands in for it.
-                None => {
-                    if let Some(body) = recorded.get(&address) {
-                        let body = json!({ "recorded": body });
-                        let trouble = Some(format!("it cannot be seen while {cluster} is down"));
-                        found.push(Found { address, body, data: Data::default(), trouble, unseen: true });
-                    }
-                }
-            }
+                let trouble = format!("it cannot be seen while {cluster} is down");
+                found.extend(asked.into_values().filter_map(|(address, _)| {
+                    let body = json!({ "recorded": recorded.get(&address)? });
+                    let data = Data::default();
+                    Some(Found { address, body, data, trouble: Some(trouble.clone()), unseen: true })
+                }));
+                continue;
+            };
+            found.extend(seen);
         }
         Ok(found)
     }
 
     // --- Changing -------------------------------------------------------------------------------------------------
 
-    async fn make(&self, address: &Address, body: &Value, running: bool) -> Result<(), Trouble> {
+    async fn make(
+        &self,
+        address: &Address,
+        body: &Value,
+        running: bool,
+        permission: Permission,
+    ) -> Result<(), Trouble> {
         match address.kind {
             Kind::Operator => authority::operator(&self.options).map(|_| ()),
             Kind::Account => self.make_account(&address.name).await,
@@ -377,7 +379,7 @@ impl SelfHosted {
             Kind::Stream | Kind::Objects | Kind::Kv | Kind::Consumer => {
                 let at = stored::Body(body);
                 let client = self.need_client(&at.text("account"), &at.text("cluster")).await?;
-                stored::ensure(&client, self.options.fleet.name(), address, body).await
+                stored::ensure(&client, self.options.fleet.name(), address, body, permission).await
             }
             Kind::Receiver => self.make_receiver().await,
         }
@@ -664,7 +666,7 @@ impl SelfHosted {
         }
     }
 
-    async fn remove(&self, address: &Address, body: &Value) -> Result<(), Trouble> {
+    async fn remove(&self, address: &Address, body: &Value, permission: Permission) -> Result<(), Trouble> {
         match address.kind {
             Kind::Server => {
                 // Whoever is connected to it would only ask for it again and again.
@@ -689,7 +691,7 @@ impl SelfHosted {
                 let client = self.need_client(&at.text("account"), &at.text("cluster")).await?;
                 match address.kind {
                     Kind::Consumer => stored::delete_consumer(&client, body).await,
-                    _ => stored::delete(&client, address).await,
+                    _ => stored::delete(&client, address, permission).await,
                 }
             }
             Kind::User => {
@@ -768,10 +770,10 @@ impl Platform for SelfHosted {
 
     fn compare(&self, wanted: &Resource, found: &Found) -> Result<Option<Difference>, String> {
         let body = &found.body;
-        if wanted.address.kind.holds_data() {
-            stored::is_where_wanted(&wanted.body, body.get("recorded").unwrap_or(&body["at"]))?;
-        }
         if let Some(recorded) = body.get("recorded") {
+            if wanted.address.kind.holds_data() {
+                stored::is_where_wanted(&wanted.body, recorded)?;
+            }
             let fields = vec![FieldChange::new("as recorded", "another", "as in the file")];
             let difference =
                 Difference { how: How::InPlace, fields, risk: Risk::None, why: found.trouble.clone() };
@@ -791,19 +793,34 @@ impl Platform for SelfHosted {
         }
     }
 
+    fn loss(&self, wanted: &Resource, found: &Found) -> Loss {
+        stored::loss(self.options.fleet.name(), &wanted.address, &wanted.body, &found.body)
+            .unwrap_or_else(|| found.data.into())
+    }
+
     fn apply<'a>(&'a self, step: Step<'a>) -> BoxFuture<'a, Result<(), Trouble>> {
         match step {
-            Step::Create(wanted) => self.make(&wanted.address, &wanted.body, false).boxed(),
-            Step::Change { wanted, found, how, .. } => async move {
-                if how == How::Replace {
-                    self.remove(&wanted.address, &wanted.body).await?;
+            Step::Create(wanted) => {
+                self.make(&wanted.address, &wanted.body, false, Permission::KeepMessages).boxed()
+            }
+            Step::Change { wanted, found, how, allow_data_loss } => async move {
+                let (address, permission) = (&wanted.address, permission(allow_data_loss));
+                // What holds data is replaced by whoever makes it, in the last moment and only if it must be.
+                if how == How::Replace && !address.kind.holds_data() {
+                    self.remove(address, &wanted.body, permission).await?;
                 }
-                self.make(&wanted.address, &wanted.body, found.body["runs"] == true).await
+                self.make(address, &wanted.body, found.body["runs"] == true, permission).await
             }
             .boxed(),
-            Step::Delete { address, body } => self.remove(address, body).boxed(),
+            Step::Delete { address, body, allow_data_loss } => {
+                self.remove(address, body, permission(allow_data_loss)).boxed()
+            }
         }
     }
+}
+
+fn permission(allow_data_loss: bool) -> Permission {
+    if allow_data_loss { Permission::LoseMessages } else { Permission::KeepMessages }
 }
 
 fn place_token(place: &Place, public_key: &str, token: &str) -> Result<(), Trouble> {

@@ -5,15 +5,18 @@ use futures::StreamExt;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use windlass_engine::{Address, Data, Difference, FieldChange, How, Kind, Risk, Trouble};
+use windlass_engine::{Address, Data, Difference, FieldChange, How, Kind, Loss, Risk, Trouble};
 use windlass_fleet::{Bytes, Period};
 use windlass_nats::async_nats::Client;
 use windlass_nats::async_nats::jetstream;
 use windlass_nats::consumer::{self, ConsumerSpec};
 use windlass_nats::stream::{
-    Compression, Decision, Discard, Found, KvBucketSpec, ObjectBucketSpec, Refusal, Retention, Spec, Storage,
-    StreamSpec, decide,
+    self, Compression, Decision, Discard, Found, KvBucketSpec, ObjectBucketSpec, Permission, Retention, Spec,
+    Storage, StreamSpec, decide,
 };
+
+/// Pages of streams that are asked for at once.
+const PAGES_AT_ONCE: usize = 2;
 
 /// The stream underneath: `OBJ_…` for an object bucket, `KV_…` for a key-value bucket.
 pub(super) fn stream_name(address: &Address) -> String {
@@ -145,8 +148,16 @@ fn consumer_spec(body: &Value) -> ConsumerSpec {
     }
 }
 
-/// Every stream of the account, as the server answers it.
-pub(super) async fn list(client: &Client) -> Result<BTreeMap<String, Value>, Trouble> {
+/// What is asked for at one place, by the stream's name.
+pub(super) type Asked<'a> = BTreeMap<String, (Address, &'a Value)>;
+
+/// Looks at every stream of the account, and answers those that are asked for.
+pub(super) async fn look(
+    client: &Client,
+    account: &str,
+    cluster: &str,
+    asked: &Asked<'_>,
+) -> Result<Vec<windlass_engine::Found>, Trouble> {
     let context = jetstream::new(client.clone());
     let page = async |offset: u64| -> Result<Value, Trouble> {
         let failed = |reason: String| {
@@ -159,36 +170,56 @@ pub(super) async fn list(client: &Client) -> Result<BTreeMap<String, Value>, Tro
             Some(error) => Err(failed(error["description"].as_str().unwrap_or("refused").to_owned())),
         }
     };
+    // Each page is read and dropped before many more have come: of thousands of streams most of it is not needed.
+    let take = async |answer: Result<Value, Trouble>| -> Result<Vec<windlass_engine::Found>, Trouble> {
+        let mut found = Vec::new();
+        for stream in answer?["streams"].as_array_mut().into_iter().flatten() {
+            let asked = stream["config"]["name"].as_str().and_then(|name| asked.get(name));
+            let Some((address, wanted)) = asked else { continue };
+            stream::measure(client, &spec(address, wanted), stream).await;
+            let data = data(stream);
+            let body = needed(stream, account, cluster);
+            let address = address.clone();
+            found.push(windlass_engine::Found { address, body, data, trouble: None, unseen: false });
+        }
+        Ok(found)
+    };
     let first = page(0).await?;
     let total = first["total"].as_u64().unwrap_or(0);
     let limit = first["limit"].as_u64().unwrap_or(256).max(1);
-    let rest: Vec<Result<Value, Trouble>> =
-        futures::stream::iter((1..total.div_ceil(limit)).map(|number| page(number * limit)))
-            .buffered(4)
-            .collect()
-            .await;
-    let mut all = BTreeMap::new();
-    for answer in std::iter::once(Ok(first)).chain(rest) {
-        let mut answer = answer?;
-        for stream in answer["streams"].as_array_mut().into_iter().flatten() {
-            if let Some(name) = stream["config"]["name"].as_str() {
-                all.insert(name.to_owned(), needed(stream));
-            }
-        }
+    let mut all = take(Ok(first)).await?;
+    let pages = (1..total.div_ceil(limit)).map(|number| page(number * limit));
+    let mut rest = futures::stream::iter(pages).buffered(PAGES_AT_ONCE);
+    while let Some(answer) = rest.next().await {
+        all.extend(take(answer).await?);
     }
     Ok(all)
 }
 
-/// What of a stream's description is looked at: of thousands of streams the rest would be most of it.
-fn needed(stream: &mut Value) -> Value {
-    let state = &mut stream["state"];
-    let state = json!({
-        "messages": state["messages"].take(), "bytes": state["bytes"].take(), "first_ts": state["first_ts"].take(),
+/// What of a stream's description is looked at, as text: as a tree, thousands of them would be most of the memory.
+fn needed(stream: &mut Value, account: &str, cluster: &str) -> Value {
+    let mut state = stream["state"].take();
+    if let Value::Object(state) = &mut state {
+        state.retain(|field, _| {
+            matches!(field.as_str(), "messages" | "bytes" | "first_ts" | "consumer_count")
+        });
+    }
+    let mut kept = json!({
+        "config": stream["config"].take(), "state": state, "ts": stream["ts"].take(),
+        "at": { "account": account, "cluster": cluster },
     });
-    json!({ "config": stream["config"].take(), "state": state, "ts": stream["ts"].take() })
+    if let Some(measured) = stream.get_mut("measured") {
+        kept["measured"] = measured.take();
+    }
+    Value::String(kept.to_string())
 }
 
-pub(super) fn data(found: &Value) -> Data {
+/// A description that was kept as text.
+fn kept(body: &Value) -> Result<Value, String> {
+    serde_json::from_str(body.as_str().unwrap_or_default()).map_err(|error| error.to_string())
+}
+
+fn data(found: &Value) -> Data {
     let number = |name: &str| found["state"][name].as_u64().unwrap_or(0);
     Data { messages: number("messages"), bytes: number("bytes") }
 }
@@ -213,19 +244,54 @@ pub(super) fn compare(
     body: &Value,
     found: &Value,
 ) -> Result<Option<Difference>, String> {
-    let wanted = spec(address, body).wanted(fleet).map_err(|error| error.to_string())?;
-    let parsed = Found::parse(found.clone())?;
-    match decide(&wanted, Some(&parsed)) {
+    let found = kept(found)?;
+    is_where_wanted(body, &found["at"])?;
+    let changes = |fields: &[stream::FieldChange]| {
+        let change = |one: &stream::FieldChange| {
+            FieldChange::new(&one.field, readable(&one.field, &one.from), readable(&one.field, &one.to))
+        };
+        fields.iter().map(change).collect()
+    };
+    match decision(fleet, address, body, found)? {
         Decision::Unchanged | Decision::Create(_) => Ok(None),
-        Decision::Update { fields, .. } => {
-            let fields = fields.iter().map(|one| {
-                FieldChange::new(&one.field, readable(&one.field, &one.from), readable(&one.field, &one.to))
-            });
-            Ok(Some(Difference { how: How::InPlace, fields: fields.collect(), risk: Risk::None, why: None }))
+        Decision::Update { fields, loses, .. } => {
+            let risk = if loses.is_some() { Risk::LosesData } else { Risk::None };
+            Ok(Some(Difference { how: How::InPlace, fields: changes(&fields), risk, why: None }))
         }
-        Decision::Refuse(Refusal::WouldLose(reason)) => Err(reason),
-        Decision::Refuse(Refusal::Foreign(owner)) => Err(format!("it belongs to the fleet {owner}")),
+        Decision::Replace { fields, loses, .. } => {
+            let mut why = "the server does not change this in place".to_owned();
+            let risk = match loses {
+                None => Risk::None,
+                Some(loss) if loss.messages == 0 => Risk::Irreversible,
+                Some(_) => Risk::LosesData,
+            };
+            if let Some(consumers) = loses.map(|loss| loss.consumers).filter(|count| *count > 0) {
+                let plural = if consumers == 1 { " goes" } else { "s go" };
+                why = format!("{why}; {consumers} consumer{plural} with it");
+            }
+            Ok(Some(Difference { how: How::Replace, fields: changes(&fields), risk, why: Some(why) }))
+        }
+        Decision::Refuse(refusal) => Err(refusal.to_string()),
     }
+}
+
+/// What making it what is wanted loses; `None` when that cannot be said.
+pub(super) fn loss(fleet: &str, address: &Address, body: &Value, found: &Value) -> Option<Loss> {
+    if !address.kind.holds_data() {
+        return None;
+    }
+    match decision(fleet, address, body, kept(found).ok()?).ok()? {
+        Decision::Update { loses, .. } | Decision::Replace { loses, .. } => {
+            let loss = loses?;
+            Some(Loss { messages: loss.messages, bytes: loss.bytes, at_most: loss.at_most })
+        }
+        _ => None,
+    }
+}
+
+fn decision(fleet: &str, address: &Address, body: &Value, found: Value) -> Result<Decision, String> {
+    let wanted = spec(address, body).wanted(fleet).map_err(|error| error.to_string())?;
+    Ok(decide(&wanted, Some(&Found::parse(found)?)))
 }
 
 pub(super) fn compare_consumer(
@@ -234,13 +300,13 @@ pub(super) fn compare_consumer(
     found: &Value,
 ) -> Result<Option<Difference>, String> {
     let wanted = consumer_spec(body).config(fleet).map_err(|error| error.to_string())?;
-    let difference = |how, changes: &[windlass_nats::stream::FieldChange], risk, why: Option<&str>| {
+    let difference = |how, changes: &[stream::FieldChange], risk, why: Option<&str>| {
         let fields = changes.iter().map(|one| {
             FieldChange::new(&one.field, readable(&one.field, &one.from), readable(&one.field, &one.to))
         });
         Ok(Some(Difference { how, fields: fields.collect(), risk, why: why.map(str::to_owned) }))
     };
-    match consumer::decide(&wanted, &found["config"]) {
+    match consumer::decide(&wanted, &kept(found)?["config"]) {
         consumer::Decision::Unchanged => Ok(None),
         consumer::Decision::Update(fields) => difference(How::InPlace, &fields, Risk::None, None),
         consumer::Decision::Replace(fields) => {
@@ -273,20 +339,21 @@ pub(super) async fn ensure(
     fleet: &str,
     address: &Address,
     body: &Value,
+    permission: Permission,
 ) -> Result<(), Trouble> {
     if address.kind == Kind::Consumer {
         return consumer::ensure(client, fleet, &consumer_spec(body)).await.map_err(from_nats);
     }
     let spec = spec(address, body);
-    windlass_nats::stream::ensure(client, fleet, &[spec]).await.map_err(from_nats)?;
+    stream::ensure(client, fleet, &[spec], permission).await.map_err(from_nats)?;
     Ok(())
 }
 
-/// What a consumer is, as the server says; `None` when it is not there.
+/// What a consumer is, as the server says, as text; `None` when it is not there.
 pub(super) async fn find_consumer(client: &Client, body: &Value) -> Result<Option<Value>, Trouble> {
     let body = Body(body);
     let found = consumer::find(client, &body.text("stream"), &body.text("name")).await.map_err(from_nats)?;
-    Ok(found.map(|mut found| json!({ "config": found["config"].take() })))
+    Ok(found.map(|mut found| Value::String(json!({ "config": found["config"].take() }).to_string())))
 }
 
 pub(super) async fn delete_consumer(client: &Client, body: &Value) -> Result<(), Trouble> {
@@ -294,19 +361,17 @@ pub(super) async fn delete_consumer(client: &Client, body: &Value) -> Result<(),
     consumer::delete(client, &body.text("stream"), &body.text("name")).await.map_err(from_nats)
 }
 
-/// Deletes it with everything in it.
-pub(super) async fn delete(client: &Client, address: &Address) -> Result<(), Trouble> {
-    let context = jetstream::new(client.clone());
-    let failed = |reason: String| {
-        Trouble::new("WL0604", format!("{address} could not be deleted: {reason}"), "windlass status")
-    };
-    let subject = format!("STREAM.DELETE.{}", stream_name(address));
-    let answer: Value =
-        context.request(subject, &json!({})).await.map_err(|error| failed(error.to_string()))?;
-    match answer.get("error") {
-        // It is gone already.
-        Some(error) if error["err_code"] == 10_059 => Ok(()),
-        Some(error) => Err(failed(error["description"].as_str().unwrap_or("refused").to_owned())),
-        None => Ok(()),
-    }
+/// Deletes it with everything in it, or only if nothing is in it.
+pub(super) async fn delete(
+    client: &Client,
+    address: &Address,
+    permission: Permission,
+) -> Result<(), Trouble> {
+    let removed = stream::remove(client, &stream_name(address), &address.to_string(), permission).await;
+    removed.map_err(|error| match from_nats(error) {
+        trouble if trouble.code == "WL0213" => trouble,
+        trouble => {
+            Trouble::new("WL0604", format!("{address} could not be deleted: {trouble}"), "windlass status")
+        }
+    })
 }
