@@ -12,8 +12,8 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    agent, apply, completion, doctor, down, events, explain, plan, receive, schema, state_records, status,
-    up, validate,
+    agent, apply, completion, creds, doctor, down, events, explain, init, logs, nats, plan, receive, schema,
+    state_records, status, up, validate,
 };
 use crate::context::{Context, Format};
 use crate::failure::{Error, Failure};
@@ -135,6 +135,9 @@ impl Global {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Write a fleet file to begin with
+    #[command(long_about = init::LONG_ABOUT)]
+    Init(init::Args),
     /// Start NATS and the receiver on this machine
     #[command(long_about = up::LONG_ABOUT)]
     Up(up::Args),
@@ -142,6 +145,15 @@ pub enum Command {
     Down(down::Args),
     /// Show what runs, where, and how it is
     Status(status::Args),
+    /// Print what the agent, the servers and the receiver log
+    #[command(long_about = logs::LONG_ABOUT)]
+    Logs(logs::Args),
+    /// List the users, their rights and their credentials files
+    #[command(long_about = creds::LONG_ABOUT)]
+    Creds(creds::Args),
+    /// Run the `nats` client with this fleet's address and credentials
+    #[command(long_about = nats::LONG_ABOUT)]
+    Nats(nats::Args),
     /// Show what an apply would do
     #[command(long_about = plan::LONG_ABOUT)]
     Plan(plan::Args),

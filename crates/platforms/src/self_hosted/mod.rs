@@ -11,6 +11,7 @@ mod compare;
 pub mod control;
 pub mod health;
 pub mod jetstream_watch;
+pub mod logs;
 pub mod part;
 mod platform;
 pub mod ports;
