@@ -13,7 +13,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
     agent, apply, completion, creds, doctor, down, events, explain, init, logs, nats, plan, receive, schema,
-    state_records, status, up, validate,
+    state_records, status, topology, up, validate,
 };
 use crate::context::{Context, Format};
 use crate::failure::{Error, Failure};
@@ -144,7 +144,11 @@ pub enum Command {
     /// Stop what `up` started; the data stays
     Down(down::Args),
     /// Show what runs, where, and how it is
+    #[command(long_about = status::LONG_ABOUT)]
     Status(status::Args),
+    /// Draw the fleet: as the file has it, and as it runs
+    #[command(long_about = topology::LONG_ABOUT)]
+    Topology(topology::Args),
     /// Print what the agent, the servers and the receiver log
     #[command(long_about = logs::LONG_ABOUT)]
     Logs(logs::Args),

@@ -273,7 +273,11 @@ impl<'a> View<'a> {
             .map(|(name, _)| name);
         let mut left: Vec<&str> = first.map(|name| name.as_str()).into_iter().collect();
         let all = self.fleet.clusters.iter();
-        left.extend(all.clone().filter(|(_, one)| one.leaf_of.is_none()).map(|(name, _)| name.as_str()));
+        // Those that are joined by gateways are beside each other.
+        for joined in [true, false] {
+            let roots = all.clone().filter(|(_, one)| one.leaf_of.is_none() && one.super_cluster == joined);
+            left.extend(roots.map(|(name, _)| name.as_str()));
+        }
         left.extend(all.clone().map(|(name, _)| name.as_str()));
         left.reverse();
         let mut order = Vec::new();

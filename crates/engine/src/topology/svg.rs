@@ -17,8 +17,9 @@ const ROW: f64 = 72.0;
 const COLUMN: f64 = 110.0;
 const BESIDE: usize = 3;
 const NODE: (f64, f64) = (300.0, 62.0);
-/// Roughly the width of a character of the small text.
+/// Roughly the width of a character of the small text, and of the same in bold.
 const CHARACTER: f64 = 6.4;
+const BOLD_CHARACTER: f64 = 7.6;
 
 const STYLE: &str = "
     svg { color-scheme: light dark; --ground: #ffffff; --ink: #1a2230; --soft: #5b6678; --line: #a9b4c4; --box: #f4f6fa;
@@ -150,7 +151,14 @@ impl Layout {
         }
         for row in 0..count {
             let row = of_row(row);
-            let mut x = (width - across(&row)) / 2.0;
+            let across = across(&row);
+            // Below those that they join, as far as there is room.
+            let hubs: Vec<f64> = row.iter().filter_map(|at| Some(clusters[hub(*at)?].middle())).collect();
+            let middle = match hubs.len() {
+                0 => width / 2.0,
+                count => hubs.iter().sum::<f64>() / count as f64,
+            };
+            let mut x = (middle - across / 2.0).clamp(MARGIN, (width - MARGIN - across).max(MARGIN));
             let mut tallest: f64 = 0.0;
             for at in row {
                 let (width, height) = sizes[at];
@@ -243,7 +251,7 @@ fn node(
     let lines = [(line, "soft"), (remark, "tone")];
     for (at, (line, class)) in lines.into_iter().filter(|(line, _)| !line.is_empty()).enumerate() {
         let (x, y) = (place.middle(), y + 40.0 + at as f64 * 16.0);
-        let line = escape(&fit(line, width - 24.0));
+        let line = escape(&fit(line, class, width - 24.0));
         writeln!(
             text,
             "    <text class=\"{class}\" x=\"{x:.0}\" y=\"{y:.0}\" text-anchor=\"middle\">{line}</text>"
@@ -252,8 +260,10 @@ fn node(
     writeln!(text, "  </g>")
 }
 
-fn fit(text: &str, width: f64) -> String {
-    let room = (width / CHARACTER).max(2.0) as usize;
+/// What of a text has room in a width.
+fn fit(text: &str, class: &str, width: f64) -> String {
+    let character = if class == "tone" { BOLD_CHARACTER } else { CHARACTER };
+    let room = (width / character).max(2.0) as usize;
     if text.chars().count() <= room {
         return text.to_owned();
     }
@@ -302,7 +312,7 @@ fn draw_cluster(text: &mut String, cluster: &Cluster, place: Box2) -> std::fmt::
         let remark = remark(server.mark, server.why.as_deref());
         let lines = [(url, "soft"), (version, "soft"), (remark, "tone")];
         for (at, (line, class)) in lines.into_iter().filter(|(line, _)| !line.is_empty()).enumerate() {
-            let (x, y, line) = (x + 22.0, y + 42.0 + at as f64 * 16.0, escape(&fit(&line, w - 32.0)));
+            let (x, y, line) = (x + 22.0, y + 42.0 + at as f64 * 16.0, escape(&fit(&line, class, w - 32.0)));
             writeln!(text, "    <text class=\"{class}\" x=\"{x:.0}\" y=\"{y:.0}\">{line}</text>")?;
         }
         writeln!(text, "  </g>")?;

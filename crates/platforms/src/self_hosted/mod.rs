@@ -12,6 +12,7 @@ pub mod control;
 pub mod health;
 pub mod jetstream_watch;
 pub mod logs;
+pub mod look;
 pub mod part;
 mod platform;
 pub mod ports;

@@ -16,6 +16,7 @@ pub mod receive;
 pub mod schema;
 pub mod state_records;
 pub mod status;
+pub mod topology;
 pub mod up;
 pub mod validate;
 
@@ -87,6 +88,10 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitCode, Failure> {
         Command::Status(args) => {
             log(LevelFilter::WARN);
             on_one_thread(status::run(args, context))
+        }
+        Command::Topology(args) => {
+            log(LevelFilter::WARN);
+            on_one_thread(topology::run(args, context))
         }
         Command::Logs(args) => {
             log(LevelFilter::WARN);
