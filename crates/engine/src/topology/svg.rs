@@ -16,7 +16,7 @@ const ROW: f64 = 72.0;
 /// Between clusters of a row, with room for a gateway's label.
 const COLUMN: f64 = 110.0;
 const BESIDE: usize = 3;
-const NODE: (f64, f64) = (300.0, 62.0);
+const NODE: (f64, f64) = (420.0, 66.0);
 /// Roughly the width of a character of the small text, and of the same in bold.
 const CHARACTER: f64 = 6.4;
 const BOLD_CHARACTER: f64 = 7.6;
