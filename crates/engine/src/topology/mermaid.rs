@@ -64,9 +64,10 @@ fn draw(text: &mut String, topology: &Topology) -> std::fmt::Result {
         at.map_or_else(|| "unknown".to_owned(), |at| format!("c{at}"))
     };
     for (at, cluster) in topology.clusters.iter().enumerate() {
-        let mut about = vec![cluster.platform.as_str()];
+        let mut about = vec![cluster.name.as_str(), &cluster.platform];
         about.extend(cluster.notes.iter().map(String::as_str));
-        writeln!(text, "  subgraph c{at}[{}]", label(&[&cluster.name, &about.join(" · ")]))?;
+        // One line: a second one would lie under the servers.
+        writeln!(text, "  subgraph c{at}[{}]", label(&[&about.join(" · ")]))?;
         let id = |name: &str| {
             let server = cluster.servers.iter().position(|server| server.name == name);
             server.map_or_else(|| "unknown".to_owned(), |server| format!("c{at}s{server}"))

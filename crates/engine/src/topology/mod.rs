@@ -271,7 +271,7 @@ impl<'a> View<'a> {
             .github_stream()
             .and_then(|(_, stream)| self.fleet.cluster_of(stream))
             .map(|(name, _)| name);
-        let mut left: Vec<&str> = first.map(|name| name.as_str()).into_iter().collect();
+        let mut left: Vec<&str> = first.map(windlass_fleet::Name::as_str).into_iter().collect();
         let all = self.fleet.clusters.iter();
         // Those that are joined by gateways are beside each other.
         for joined in [true, false] {
@@ -301,7 +301,7 @@ impl<'a> View<'a> {
         };
         let mut servers: Vec<Server> = names
             .iter()
-            .map(|name| self.server(name, wanted.version.as_ref().map(|one| one.as_str())))
+            .map(|name| self.server(name, wanted.version.as_ref().map(windlass_fleet::Version::as_str)))
             .collect();
         servers.extend(self.extra_servers(name, &names));
         Cluster {

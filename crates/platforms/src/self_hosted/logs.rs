@@ -82,14 +82,14 @@ fn grouped(mut stems: Vec<String>) -> BTreeMap<String, Vec<String>> {
 
 /// The parts that a word means: a part itself, every server of a cluster, or what `windlass status` calls it.
 #[must_use]
-pub fn meant<'a>(word: &str, parts: impl Iterator<Item = &'a str> + Clone) -> Vec<&'a str> {
+pub fn meant<'a>(word: &str, parts: &[&'a str]) -> Vec<&'a str> {
     let is_server = |part: &str| cluster_of(part).is_some();
     let word = match word {
         "supervisor" => "agent",
         other => other,
     };
     let all = |matches: &dyn Fn(&str) -> bool| -> Vec<&'a str> {
-        parts.clone().filter(|part| matches(part)).collect()
+        parts.iter().copied().filter(|part| matches(part)).collect()
     };
     let forms: [&dyn Fn(&str) -> bool; 4] = [
         &|part| part == word,
@@ -131,7 +131,7 @@ pub struct Follower {
     path: PathBuf,
     file: Option<File>,
     inode: u64,
-    read: u64,
+    at: u64,
     /// The beginning of a line whose end is not written yet.
     rest: Vec<u8>,
 }
@@ -148,7 +148,7 @@ impl Follower {
         if follower.open()? {
             let (found, rest) =
                 follower.file.as_mut().map_or(Ok(Default::default()), |file| tail(file, last))?;
-            follower.read = match &mut follower.file {
+            follower.at = match &mut follower.file {
                 Some(file) => file.stream_position()?,
                 None => 0,
             };
@@ -168,7 +168,7 @@ impl Follower {
     /// Begins at the file's beginning. It may come later.
     #[must_use]
     pub fn whole(path: &Path) -> Self {
-        Self { path: path.to_owned(), file: None, inode: 0, read: 0, rest: Vec::new() }
+        Self { path: path.to_owned(), file: None, inode: 0, at: 0, rest: Vec::new() }
     }
 
     fn open(&mut self) -> io::Result<bool> {
@@ -178,7 +178,7 @@ impl Follower {
             Err(error) => return Err(error),
         };
         self.inode = file.metadata()?.ino();
-        self.read = 0;
+        self.at = 0;
         self.file = Some(file);
         Ok(true)
     }
@@ -187,7 +187,7 @@ impl Follower {
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn next(&mut self) -> io::Result<Vec<Line>> {
+    pub fn read(&mut self) -> io::Result<Vec<Line>> {
         let mut lines = Vec::new();
         // Looked at before it is read: what is written into an old file after this, nobody writes.
         let now = fs::metadata(&self.path).ok();
@@ -200,11 +200,11 @@ impl Follower {
                 }
             }
             // Somebody has emptied it.
-            Some(now) if now.len() < self.read => {
+            Some(now) if now.len() < self.at => {
                 self.flush(&mut lines);
                 if let Some(file) = &mut self.file {
                     file.seek(SeekFrom::Start(0))?;
-                    self.read = 0;
+                    self.at = 0;
                 }
                 self.read_on(&mut lines)?;
             }
@@ -230,7 +230,7 @@ impl Follower {
             if count == 0 {
                 return Ok(());
             }
-            self.read += count as u64;
+            self.at += count as u64;
             for piece in block[..count].split_inclusive(|byte| *byte == b'\n') {
                 self.rest.extend_from_slice(piece);
                 if piece.ends_with(b"\n") || self.rest.len() > LONGEST {
@@ -318,7 +318,7 @@ mod tests {
     #[test]
     fn words_mean_parts_clusters_and_what_status_says() {
         let parts = ["agent", "hub-0", "hub-1", "receiver", "west-0"];
-        let meant = |word| meant(word, parts.into_iter());
+        let meant = |word| meant(word, &parts);
         assert_eq!(meant("hub-1"), ["hub-1"]);
         assert_eq!(meant("hub"), ["hub-0", "hub-1"]);
         assert_eq!(meant("nats"), ["hub-0", "hub-1", "west-0"]);
@@ -346,8 +346,8 @@ mod tests {
         let (mut follower, lines) = Follower::begin(&path, 3).unwrap();
         assert_eq!(texts(&lines), ["3", "4", "5"]);
         append(&path, " and half\n6\n");
-        assert_eq!(texts(&follower.next().unwrap()), ["half and half", "6"]);
-        assert!(follower.next().unwrap().is_empty());
+        assert_eq!(texts(&follower.read().unwrap()), ["half and half", "6"]);
+        assert!(follower.read().unwrap().is_empty());
         assert_eq!(texts(&Follower::begin(&path, 1).unwrap().1), ["6"]);
         assert!(Follower::begin(&path, 0).unwrap().1.is_empty());
     }
@@ -370,17 +370,17 @@ mod tests {
         let (mut follower, lines) = Follower::begin(&path, 5).unwrap();
         assert!(lines.is_empty());
         append(&path, "first\n");
-        assert_eq!(texts(&follower.next().unwrap()), ["first"]);
+        assert_eq!(texts(&follower.read().unwrap()), ["first"]);
         append(&path, "last of the old\nunended");
         fs::rename(&path, directory.path().join("x.log.1")).unwrap();
         append(&path, "new\n");
-        assert_eq!(texts(&follower.next().unwrap()), ["last of the old", "unended", "new"]);
+        assert_eq!(texts(&follower.read().unwrap()), ["last of the old", "unended", "new"]);
         fs::remove_file(&path).unwrap();
-        assert!(follower.next().unwrap().is_empty());
+        assert!(follower.read().unwrap().is_empty());
         append(&path, "once more\n");
-        assert_eq!(texts(&follower.next().unwrap()), ["once more"]);
+        assert_eq!(texts(&follower.read().unwrap()), ["once more"]);
         File::create(&path).unwrap();
         append(&path, "new\n");
-        assert_eq!(texts(&follower.next().unwrap()), ["new"]);
+        assert_eq!(texts(&follower.read().unwrap()), ["new"]);
     }
 }

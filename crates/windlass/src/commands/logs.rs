@@ -115,7 +115,7 @@ fn chosen(asked: &[String], directory: &Path) -> Result<Vec<String>, Error> {
     }
     let mut names = BTreeSet::new();
     for word in asked {
-        let meant = logs::meant(word, known.iter().copied());
+        let meant = logs::meant(word, &known);
         if meant.is_empty() {
             return Err(Error::UnknownPart {
                 asked: word.clone(),
@@ -193,7 +193,7 @@ impl Reading {
         let mut came = Vec::new();
         for (at, (_, files)) in self.logs.iter_mut().enumerate() {
             for (path, follower) in files {
-                came.push((at, follower.next().map_err(|cause| Self::unreadable(path, cause))?));
+                came.push((at, follower.read().map_err(|cause| Self::unreadable(path, cause))?));
             }
         }
         Ok(came)
