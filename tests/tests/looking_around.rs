@@ -14,7 +14,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 use windlass_tests::{Fleet, Signal, signal};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn text(output: &Output) -> String {
     assert!(output.status.success(), "{output:?}");
@@ -110,6 +110,7 @@ fn the_nats_client_gets_address_and_credentials_and_its_own_end() {
     let nats = |arguments: &[&str]| {
         let mut command = fleet.command(&[&["nats"], arguments].concat());
         command.env("PATH", &path).env("NATS_CONTEXT", "another").env("NATS_USER", "someone");
+        command.env_remove("XDG_CONFIG_HOME").env("HOME", fleet.path());
         command.output().unwrap()
     };
     let output = nats(&["--", "stream ls", "--all"]);
@@ -130,14 +131,20 @@ fn the_nats_client_gets_address_and_credentials_and_its_own_end() {
         "{receiver:?}"
     );
     let authority = fleet.state().join("tls").join("ca.crt");
-    let made = !authority.exists();
-    if made {
-        fs::create_dir_all(authority.parent().unwrap()).unwrap();
-        fs::write(&authority, "").unwrap();
-    }
+    fs::create_dir_all(authority.parent().unwrap()).unwrap();
+    fs::write(&authority, "").unwrap();
     let with_authority = nats(&["--", "x"]);
     let expected = format!("|{}|", authority.display());
     assert!(String::from_utf8_lossy(&with_authority.stdout).contains(&expected), "{with_authority:?}");
+
+    // A context that somebody has selected would bring its own user.
+    let selected = fleet.path().join(".config/nats/context.txt");
+    fs::create_dir_all(selected.parent().unwrap()).unwrap();
+    fs::write(&selected, "staging\n").unwrap();
+    let alone = nats(&["--", "x"]);
+    assert!(String::from_utf8_lossy(&alone.stdout).ends_with("|2|--no-context|x\n"), "{alone:?}");
+    let own = nats(&["--", "--context=mine", "x"]);
+    assert!(String::from_utf8_lossy(&own.stdout).ends_with("|2|--context=mine|x\n"), "{own:?}");
 
     assert_eq!(failure(&nats(&["--cluster", "west", "--", "x"])), bad("WL0425"));
     assert_eq!(failure(&nats(&["--user", "nobody", "--", "x"])), bad("WL0422"));
@@ -219,19 +226,22 @@ fn logs_are_shown_and_followed_over_restarts_and_rotation() {
     let nowhere = fleet.run(&["logs", "--directory", "elsewhere"]);
     assert_eq!(failure(&nowhere), (Some(1), "WL0421".to_owned()));
 
-    let mut following = Going::start(fleet.command(&["logs", "--follow", "-n", "0"]));
-    // What came before it began is not shown, so something new says that it has begun.
-    std::thread::sleep(Duration::from_millis(300));
-    fleet.signal("receiver", Signal::KILL);
+    let mut following = Going::start(fleet.command(&["logs", "--follow", "-n", "1"]));
     following.wait_for("receiver | ");
-    // A log is put aside while it is followed, as it is when it has grown large.
     let log = fleet.state().join("log/receiver.log");
-    fs::rename(&log, log.with_extension("log.1")).unwrap();
-    let before = fleet.pid("receiver");
-    fleet.signal("receiver", Signal::KILL);
-    wait_until("the receiver comes back", || fleet.pid("receiver").is_some_and(|pid| Some(pid) != before));
-    let line = following.wait_for("receiving");
-    assert!(line.starts_with("receiver | "), "{line}");
+    for put_aside in [false, true] {
+        if put_aside {
+            // As it is when it has grown large.
+            fs::rename(&log, log.with_extension("log.1")).unwrap();
+        }
+        let before = fleet.pid("receiver").unwrap();
+        fleet.signal("receiver", Signal::KILL);
+        let line = following.wait_for("receiving");
+        assert!(line.starts_with("receiver | "), "{line}");
+        wait_until("the receiver's new process is known", || {
+            fleet.pid("receiver").is_some_and(|pid| pid != before)
+        });
+    }
     fleet.signal("nats", Signal::KILL);
     following.wait_for("Server is ready");
     signal(i32::try_from(following.child.id()).unwrap(), Signal::INT);
@@ -329,4 +339,34 @@ async fn each_server_is_shown_and_what_differs_is_marked() {
     fleet.down();
     let topology = json_of(&fleet.run(&["topology", "--format", "json"]));
     assert_eq!(difference(&topology, "server hub-0")["mark"], "missing");
+}
+
+#[test]
+fn a_leaf_node_is_drawn_as_joined() {
+    let fleet = Fleet::with().prepare();
+    let file = fleet.path().join("windlass.toml");
+    let (client, websocket, monitor) =
+        (windlass_tests::free_port(), windlass_tests::free_port(), windlass_tests::free_port());
+    let hub = fs::read_to_string(&file).unwrap();
+    let hub = hub.replace("[streams.GITHUB]", "[streams.GITHUB]\ncluster = \"hub\"");
+    let hub = hub.replace(", monitor = ", &format!(", leaf = {}, monitor = ", windlass_tests::free_port()));
+    let plant = format!(
+        "\n[clusters.plant]\nleaf_of = \"hub\"\njetstream = {{ domain = \"plant\", storage = \"64MiB\" }}\n\
+         ports = {{ client = {client}, websocket = {websocket}, monitor = {monitor} }}\n"
+    );
+    fs::write(&file, hub + &plant).unwrap();
+    assert!(fleet.run(&["up", "--detach"]).status.success());
+    wait_until("the leaf node has joined", || {
+        let topology = json_of(&fleet.run(&["topology", "--format", "json"]));
+        let link = &topology["links"][0];
+        assert_eq!(
+            (&link["kind"], &link["from"], &link["to"]),
+            (&"leaf-node".into(), &"plant".into(), &"hub".into())
+        );
+        link["mark"] == "as-wanted" && topology["differences"].as_array().unwrap().is_empty()
+    });
+    assert!(text(&fleet.run(&["topology"])).contains("▲ ● leaf node of hub"));
+    let status = json_of(&fleet.run(&["status", "--format", "json"]));
+    assert_eq!(status["servers"][1]["role"], "standalone", "{status}");
+    fleet.down();
 }

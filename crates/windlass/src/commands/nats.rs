@@ -21,6 +21,8 @@ use crate::run_record::{RunRecord, reachable};
 
 /// The program.
 const PROGRAM: &str = "nats";
+/// Its option to leave the selected context alone.
+const NO_CONTEXT: &str = "--no-context";
 /// What would be in the way of this fleet's address and credentials.
 const OTHERS: [&str; 9] = [
     "NATS_CONTEXT",
@@ -40,7 +42,8 @@ Run the `nats` client with this fleet's address and credentials.
 
 Everything behind `--` is for NATS's own command line client, the program `nats` in PATH. It finds the fleet through its \
 environment: NATS_URL has every server of the cluster, NATS_CREDS the user's credentials file, and NATS_CA the fleet's \
-certificate authority where it has one. Its exit code is this command's.
+certificate authority where it has one. Where a context was selected with `nats context select`, it is told to leave that \
+alone (--no-context). Its exit code is this command's.
 
 Without --account it is the account of GitHub's events; without --user, `admin`, who may do everything in the account. \
 The account SYS is the servers' own.";
@@ -88,6 +91,12 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
     let holder = creds::find(context, &format!("{account}/{}", args.user))?;
     let program = in_path(std::env::var_os("PATH")).ok_or(Error::NoNatsCli)?;
     let mut command = Command::new(&program);
+    let has_context = |argument: &OsString| {
+        argument.to_str().is_some_and(|text| text.starts_with("--context") || text == NO_CONTEXT)
+    };
+    if context_is_selected() && !args.arguments.iter().any(has_context) {
+        command.arg(NO_CONTEXT);
+    }
     command.args(args.arguments).env("NATS_URL", urls).env("NATS_CREDS", holder.file);
     for name in OTHERS {
         command.env_remove(name);
@@ -121,6 +130,15 @@ fn urls(status: &Status, cluster: Option<&str>, directory: &RunDirectory) -> Res
         return Err(Error::UnknownCluster { asked: cluster, known });
     }
     Ok(urls.join(","))
+}
+
+/// Whether the client would also take what a context says that was selected with `nats context select`: a user and a
+/// password in it go before credentials.
+fn context_is_selected() -> bool {
+    let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".config"));
+    let config = std::env::var_os("XDG_CONFIG_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let selected = config.or_else(home).map(|config| config.join("nats").join("context.txt"));
+    selected.and_then(|file| std::fs::read_to_string(file).ok()).is_some_and(|name| !name.trim().is_empty())
 }
 
 /// The program in PATH.
