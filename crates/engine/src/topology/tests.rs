@@ -3,6 +3,7 @@
 
 use super::seen::{Health, Held, Lag, Receiver, Role, Seen, Server};
 use super::*;
+use std::collections::{BTreeMap, BTreeSet};
 
 const SMALL: &str = r#"
 [fleet]
