@@ -16,6 +16,7 @@ mod platform;
 mod resource;
 mod state;
 pub mod store;
+pub mod topology;
 pub mod wanted;
 
 pub use address::{Address, Kind, NoAddress};

@@ -25,6 +25,7 @@ mod reader;
 mod reference;
 mod render;
 mod schema;
+mod starter;
 mod suggest;
 mod syntax;
 mod types;
@@ -41,6 +42,7 @@ pub use model::{
 };
 pub use print::print;
 pub use schema::schema;
+pub use starter::{Answers, starter};
 pub use types::{
     Bytes, EventName, FleetName, Host, HostName, Invalid, Line, Name, Organization, Period, SecretSource,
     StoreAddress, Subject, SubjectPattern, Sync, Version,

@@ -17,6 +17,7 @@ pub mod jwt;
 pub mod keys;
 mod names;
 pub mod permissions;
+pub mod rights;
 pub mod server;
 pub mod stream;
 

@@ -12,8 +12,8 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    agent, apply, certificates, completion, doctor, down, events, explain, plan, receive, schema,
-    state_records, status, up, validate,
+    agent, apply, certificates, completion, creds, doctor, down, events, explain, init, logs, nats, plan,
+    receive, schema, state_records, status, topology, up, validate,
 };
 use crate::context::{Context, Format};
 use crate::failure::{Error, Failure};
@@ -135,13 +135,29 @@ impl Global {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Write a fleet file to begin with
+    #[command(long_about = init::LONG_ABOUT)]
+    Init(init::Args),
     /// Start NATS and the receiver on this machine
     #[command(long_about = up::LONG_ABOUT)]
     Up(up::Args),
     /// Stop what `up` started; the data stays
     Down(down::Args),
     /// Show what runs, where, and how it is
+    #[command(long_about = status::LONG_ABOUT)]
     Status(status::Args),
+    /// Draw the fleet: as the file has it, and as it runs
+    #[command(long_about = topology::LONG_ABOUT)]
+    Topology(topology::Args),
+    /// Print what the agent, the servers and the receiver log
+    #[command(long_about = logs::LONG_ABOUT)]
+    Logs(logs::Args),
+    /// List the users, their rights and their credentials files
+    #[command(long_about = creds::LONG_ABOUT)]
+    Creds(creds::Args),
+    /// Run the `nats` client with this fleet's address and credentials
+    #[command(long_about = nats::LONG_ABOUT)]
+    Nats(nats::Args),
     /// Show what an apply would do
     #[command(long_about = plan::LONG_ABOUT)]
     Plan(plan::Args),

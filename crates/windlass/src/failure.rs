@@ -188,6 +188,72 @@ pub enum Error {
     /// A run was interrupted before it was ready.
     #[error("stopped before everything was ready")]
     Interrupted,
+    /// `init` found a file where it would write one.
+    #[error("{path} is there already, and was left as it is", path = path.display())]
+    FileExists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// `init` has questions, and nobody is there to answer them.
+    #[error("nobody is there to answer: standard input is no terminal")]
+    NobodyAnswers,
+    /// `logs` was asked for a part that has none.
+    #[error("there is no log of {asked} in {directory}", directory = directory.display())]
+    UnknownPart {
+        /// What was asked for.
+        asked: String,
+        /// Where it was looked for.
+        directory: PathBuf,
+        /// The parts that have logs.
+        known: Vec<String>,
+    },
+    /// There are no logs at all.
+    #[error("there are no logs in {directory}", directory = directory.display())]
+    NoLogs {
+        /// Where they were looked for.
+        directory: PathBuf,
+    },
+    /// `creds` or `nats` was asked for a user that has no credentials file.
+    #[error("there are no credentials of {asked} in {directory}", directory = directory.display())]
+    UnknownUser {
+        /// What was asked for, as ACCOUNT/USER.
+        asked: String,
+        /// Where they were looked for.
+        directory: PathBuf,
+        /// Those that there are.
+        known: Vec<String>,
+    },
+    /// No credentials were made yet.
+    #[error("no credentials were made in {directory} yet", directory = directory.display())]
+    NoCredentials {
+        /// Where they would be.
+        directory: PathBuf,
+    },
+    /// No server is there to connect to.
+    #[error("no nats-server of this fleet runs in {directory}", directory = directory.display())]
+    NoServer {
+        /// The run directory.
+        directory: PathBuf,
+    },
+    /// `nats` was asked for a cluster that has no server here.
+    #[error("no server of the cluster {asked} runs here")]
+    UnknownCluster {
+        /// What was asked for.
+        asked: String,
+        /// The clusters that run.
+        known: Vec<String>,
+    },
+    /// The `nats` command line client is not installed.
+    #[error("the program `nats`, NATS's own command line client, is not in PATH")]
+    NoNatsCli,
+    /// The `nats` command line client is there and cannot be started.
+    #[error("cannot run {path}: {cause}", path = path.display())]
+    NatsCli {
+        /// The program.
+        path: PathBuf,
+        /// What the system says.
+        cause: io::Error,
+    },
 }
 
 impl Error {
@@ -204,6 +270,16 @@ impl Error {
             Self::Environment { .. } => "WL0415",
             Self::Interrupted => "WL0416",
             Self::StatePlace { .. } => "WL0417",
+            Self::FileExists { .. } => "WL0418",
+            Self::NobodyAnswers => "WL0419",
+            Self::UnknownPart { .. } => "WL0420",
+            Self::NoLogs { .. } => "WL0421",
+            Self::UnknownUser { .. } => "WL0422",
+            Self::NoCredentials { .. } => "WL0423",
+            Self::NoServer { .. } => "WL0424",
+            Self::UnknownCluster { .. } => "WL0425",
+            Self::NoNatsCli => "WL0426",
+            Self::NatsCli { .. } => "WL0427",
         }
     }
 
@@ -211,7 +287,15 @@ impl Error {
     const fn is_bad_input(&self) -> bool {
         matches!(
             self,
-            Self::Usage { .. } | Self::Unreadable { .. } | Self::UnknownCode { .. } | Self::StatePlace { .. }
+            Self::Usage { .. }
+                | Self::Unreadable { .. }
+                | Self::UnknownCode { .. }
+                | Self::StatePlace { .. }
+                | Self::FileExists { .. }
+                | Self::NobodyAnswers
+                | Self::UnknownPart { .. }
+                | Self::UnknownUser { .. }
+                | Self::UnknownCluster { .. }
         )
     }
 
@@ -239,8 +323,34 @@ impl Error {
             Self::Environment { .. } => "`windlass doctor` checks this machine".into(),
             Self::Interrupted => "nothing is left running; run it again".into(),
             Self::StatePlace { .. } => "write `store = \"dir:PATH\"` in [state], or leave it out".into(),
+            Self::FileExists { .. } => {
+                "--force writes over it; --file PATH writes another; `windlass validate` checks what is there"
+                    .into()
+            }
+            Self::NobodyAnswers => {
+                "say --yes to take every default, and --name, --servers, --organization for what differs".into()
+            }
+            Self::UnknownPart { known, .. } => format!("there are: {}", known.join(", ")),
+            Self::NoLogs { directory } => starts_it(directory.parent()),
+            Self::UnknownUser { known, .. } => format!("there are: {}", known.join(", ")),
+            Self::NoCredentials { directory } => starts_it(directory.parent()),
+            Self::NoServer { directory } => starts_it(Some(directory)),
+            Self::UnknownCluster { known, .. } => format!("these run: {}", known.join(", ")),
+            Self::NoNatsCli => {
+                "install it from https://github.com/nats-io/natscli (Releases), or let a client of yours read \
+                 `windlass status --format json`"
+                    .into()
+            }
+            Self::NatsCli { .. } => "check that it is a program for this machine, and that you may run it".into(),
         }
     }
+}
+
+fn starts_it(directory: Option<&std::path::Path>) -> String {
+    let flag = directory.map(directory_flag).unwrap_or_default();
+    format!(
+        "`windlass up --detach{flag}` makes and starts the fleet; another fleet is in another --directory"
+    )
 }
 
 fn directory_flag(directory: &std::path::Path) -> String {

@@ -19,8 +19,8 @@ mod signals;
 
 use std::process::ExitCode;
 
-// These are at home with the platform; the path stays.
-pub(crate) use windlass_platforms::self_hosted::{health, process};
+// It is at home with the platform; the path stays.
+pub(crate) use windlass_platforms::self_hosted::process;
 
 /// The receiver makes and frees a few dozen small pieces for each delivery, on whichever thread is free: this
 /// allocator does that in a fraction of the time of the system's (`docs/decisions/0005-speed-of-the-receiver.md`).

@@ -8,6 +8,8 @@ use std::io::{self, Write};
 use anstream::ColorChoice;
 use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use serde::Serialize;
 
 use crate::context::Format;
@@ -132,6 +134,28 @@ pub fn duration(duration: std::time::Duration) -> String {
         60..3_600 => format!("{} min {} s", seconds / 60, seconds % 60),
         3_600..86_400 => format!("{} h {} min", seconds / 3_600, seconds % 3_600 / 60),
         _ => format!("{} d {} h", seconds / 86_400, seconds % 86_400 / 3_600),
+    }
+}
+
+/// Waits until nobody reads standard output any more. Without it, `events tail | head -1` would end only with the next
+/// event. Where standard output is no pipe, this waits for ever.
+pub async fn reader_gone() {
+    let (tell, told) = tokio::sync::oneshot::channel();
+    // A thread of its own, which ends with the process: there is nothing else to end it.
+    std::thread::spawn(move || {
+        let out = io::stdout();
+        let mut descriptors = [PollFd::new(&out, PollFlags::empty())];
+        loop {
+            match poll(&mut descriptors, None) {
+                Ok(0) | Err(Errno::INTR) => {}
+                Ok(_) => break,
+                Err(_) => return,
+            }
+        }
+        let _ = tell.send(());
+    });
+    if told.await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 

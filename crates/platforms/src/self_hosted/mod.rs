@@ -11,6 +11,8 @@ mod compare;
 pub mod control;
 pub mod health;
 pub mod jetstream_watch;
+pub mod logs;
+pub mod look;
 pub mod part;
 mod platform;
 pub mod ports;

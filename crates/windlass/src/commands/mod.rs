@@ -4,15 +4,20 @@ pub mod agent;
 pub mod apply;
 pub mod certificates;
 pub mod completion;
+pub mod creds;
 pub mod doctor;
 pub mod down;
 pub mod events;
 pub mod explain;
+pub mod init;
+pub mod logs;
+pub mod nats;
 pub mod plan;
 pub mod receive;
 pub mod schema;
 pub mod state_records;
 pub mod status;
+pub mod topology;
 pub mod up;
 pub mod validate;
 
@@ -41,6 +46,10 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitCode, Failure> {
         // These start the log themselves, or need none.
         Command::Up(args) => on_one_thread(up::run(args, context)),
         Command::Completion(args) => completion::run(args),
+        Command::Creds(args) => creds::run(args, context),
+        Command::Init(args) => init::run(args, context),
+        // It becomes the other program, which is to find the signals and the terminal as they were.
+        Command::Nats(args) => nats::run(args, context),
         Command::Explain(args) => explain::run(args, context),
         Command::Validate(args) => validate::run(args, context),
         Command::Schema(args) => schema::run(&args),
@@ -84,6 +93,14 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitCode, Failure> {
         Command::Status(args) => {
             log(LevelFilter::WARN);
             on_one_thread(status::run(args, context))
+        }
+        Command::Topology(args) => {
+            log(LevelFilter::WARN);
+            on_one_thread(topology::run(args, context))
+        }
+        Command::Logs(args) => {
+            log(LevelFilter::WARN);
+            on_one_thread(logs::run(args, context))
         }
         Command::Doctor(args) => {
             log(LevelFilter::WARN);

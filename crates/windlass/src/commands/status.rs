@@ -1,27 +1,40 @@
 //! `windlass status`: what runs, where, and how it is.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde::Serialize;
+use windlass_engine::topology::seen::{Health, Lag, Role, Seen, Server, Stream};
+use windlass_platforms::self_hosted::look;
+use windlass_platforms::self_hosted::part::{Places, Status};
 
 use crate::context::Context;
 use crate::failure::{FAILED, Failure};
-use crate::health::{self, Answer};
-use crate::output::{self, GREEN, RED, YELLOW, paint};
-use crate::run_directory::RunDirectory;
+use crate::output::{self, DIM, GREEN, RED, YELLOW, paint};
+use crate::run_directory::{RunDirectory, read_json};
 use crate::run_record::{Endpoints, RECEIVER, Report, RunRecord, SUPERVISOR};
 
-/// How long a part may take to say how it is.
-const WITHIN: Duration = Duration::from_secs(2);
+/// A copy that lacks fewer messages than this is no news while messages come in.
+const CLOSE: u64 = 100;
+
+/// The command's documentation.
+pub const LONG_ABOUT: &str = "\
+Show what runs, where, and how it is.
+
+Each server by itself: its cluster, how it is, what it is for JetStream's metadata (leader, follower or standalone), its \
+version, and how often it was started again after it had ended by itself. Then the receiver and the supervisor, and each \
+stream with the copies that lag behind. The servers themselves are asked.";
 
 const EXAMPLES: &str = "\
 Examples:
   windlass status
   windlass status --format json | jq -r .receiver.url
+  windlass status --format json | jq '.servers[] | select(.health != \"healthy\")'
+
+With --format json: nats, receiver and pids, as `windlass up` prints them, and beside them servers and streams.
 
 Exit code 0: everything runs and is healthy. 1: something is down, or nothing runs.";
 
@@ -30,22 +43,52 @@ Exit code 0: everything runs and is healthy. 1: something is down, or nothing ru
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {}
 
-/// How a part is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Health {
-    Healthy,
-    /// It runs, but does not do its work fully.
-    Impaired(String),
-    Down(String),
+/// What `status --format json` prints: what was promised to scripts, and more.
+#[derive(Serialize)]
+struct Answer<'a> {
+    #[serde(flatten)]
+    report: Report,
+    servers: Vec<OneServer<'a>>,
+    streams: &'a [Stream],
+}
+
+#[derive(Serialize)]
+struct OneServer<'a> {
+    name: &'a str,
+    cluster: &'a str,
+    health: &'static str,
+    why: Option<&'a str>,
+    role: Option<Role>,
+    version: Option<&'a str>,
+    restarts: u64,
+    pid: Option<u32>,
+    url: Option<&'a str>,
+}
+
+impl<'a> OneServer<'a> {
+    fn of(server: &'a Server) -> Self {
+        Self {
+            name: &server.name,
+            cluster: &server.cluster,
+            health: server.health.as_str(),
+            why: server.health.why(),
+            role: server.role,
+            version: server.version.as_deref(),
+            restarts: server.restarts,
+            pid: server.pid,
+            url: server.url.as_deref(),
+        }
+    }
 }
 
 /// Runs the command.
 pub async fn run(_args: Args, context: &Context) -> Result<ExitCode, Failure> {
     let directory = RunDirectory::at(&context.directory);
+    let status: Status = read_json(&Places::at(directory.root()).status()).unwrap_or_default();
     let record = RunRecord::read(&directory).filter(|record| !record.alive().is_empty());
     let Some(record) = record else {
         if context.json() {
-            output::json(&Report { endpoints: Endpoints::default(), pids: Default::default() })?;
+            output::json(&Report { endpoints: Endpoints::default(), pids: BTreeMap::default() })?;
         } else {
             let mut out = output::out();
             writeln!(out, "nothing is running in {}", directory.root().display())?;
@@ -53,101 +96,49 @@ pub async fn run(_args: Args, context: &Context) -> Result<ExitCode, Failure> {
         }
         return Ok(ExitCode::from(FAILED));
     };
-    let supervisor = if is_alive(&record, SUPERVISOR) {
-        Health::Healthy
-    } else {
-        Health::Down("it was killed; `windlass up` takes over what it left".into())
-    };
-    let servers = record.servers.iter().map(|(name, address)| look_at_nats(&record, name, *address));
-    let (servers, receiver) = tokio::join!(futures::future::join_all(servers), look_at_receiver(&record));
-    let all =
-        servers.iter().map(|nats| &nats.health).chain(receiver.as_ref().map(|receiver| &receiver.health));
-    let healthy = !servers.is_empty() && all.chain([&supervisor]).all(|health| *health == Health::Healthy);
+    let supervisor = look::agent(&status);
+    let mut seen = look::look(&status, &record.fleet).await;
+    if record.endpoints.receiver.is_none() {
+        seen.receiver = None;
+    }
+    let streams = seen.streams();
+    let all = seen.servers.iter().map(|server| &server.health);
+    let all = all.chain(seen.receiver.as_ref().map(|receiver| &receiver.health)).chain([&supervisor]);
+    let healthy = !seen.servers.is_empty() && all.into_iter().all(|health| *health == Health::Healthy);
     if context.json() {
-        output::json(&record.report(crate::process::Identity::is_alive))?;
+        let report = record.report(crate::process::Identity::is_alive);
+        let servers = seen.servers.iter().map(OneServer::of).collect();
+        output::json(&Answer { report, servers, streams: &streams })?;
     } else {
-        print(&directory, &record, &supervisor, &servers, receiver.as_ref())?;
+        print(&directory, &record, &supervisor, &seen, &streams)?;
     }
     Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
-/// What nats-server says.
-struct Nats {
-    part: String,
-    health: Health,
-    version: Option<String>,
-    messages: Option<(u64, u64)>,
-}
-
-/// What the receiver says.
-struct Receiver {
-    health: Health,
-    backlog: Option<(u64, u64)>,
-}
-
-fn is_alive(record: &RunRecord, part: &str) -> bool {
-    record.processes.get(part).is_some_and(crate::process::Identity::is_alive)
-}
-
-async fn look_at_nats(record: &RunRecord, part: &str, address: SocketAddr) -> Nats {
-    let part = part.to_owned();
-    if !is_alive(record, &part) {
-        return Nats { part, health: Health::Down("no process".into()), version: None, messages: None };
-    }
-    let (healthz, varz, jsz) = tokio::join!(
-        health::get(address, "/healthz", WITHIN),
-        health::get(address, "/varz", WITHIN),
-        health::get(address, "/jsz?accounts=true&streams=true", WITHIN),
-    );
-    let version = varz.ok().and_then(|answer| Some(answer.json()?["version"].as_str()?.to_owned()));
-    let messages = jsz.ok().and_then(|answer| stream_state(&answer.json()?, record.stream.as_deref()?));
-    Nats { part, health: judge(healthz, |_| None), version, messages }
-}
-
-/// `None` when no receiver is part of the run.
-async fn look_at_receiver(record: &RunRecord) -> Option<Receiver> {
-    let address = health::address(&record.endpoints.receiver.as_ref()?.url);
-    let (Some(address), true) = (address, is_alive(record, RECEIVER)) else {
-        return Some(Receiver { health: Health::Down("no process".into()), backlog: None });
+fn health(health: &Health) -> String {
+    let style = match health {
+        Health::Healthy => GREEN,
+        Health::Impaired(_) => YELLOW,
+        Health::Down(_) => RED,
     };
-    let answer = health::get(address, "/readyz", WITHIN).await;
-    let backlog = answer
-        .as_ref()
-        .ok()
-        .and_then(Answer::json)
-        .and_then(|body| Some((body["spool"]["events"].as_u64()?, body["spool"]["bytes"].as_u64()?)));
-    let impaired = |answer: &Answer| {
-        (answer.json()?["nats"] == "disconnected")
-            .then(|| "NATS is not connected; events go to the spool".to_owned())
-    };
-    Some(Receiver { health: judge(answer, impaired), backlog })
+    paint(style, format!("{:<8}", health.as_str()))
 }
 
-fn judge(answer: io::Result<Answer>, impaired: impl FnOnce(&Answer) -> Option<String>) -> Health {
-    match answer {
-        Ok(answer) if answer.is_ok() => impaired(&answer).map_or(Health::Healthy, Health::Impaired),
-        Ok(answer) => Health::Impaired(format!("answers {}: {}", answer.status, answer.body.trim())),
-        Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-            Health::Impaired(format!("no answer within {} s", WITHIN.as_secs()))
-        }
-        Err(error) => Health::Impaired(format!("no answer: {error}")),
+/// How often it was started again, where that happened.
+fn restarts(count: u64) -> Option<String> {
+    match count {
+        0 => None,
+        1 => Some("restarted once".to_owned()),
+        count => Some(format!("restarted {count} times")),
     }
-}
-
-/// Messages and bytes of a stream, from nats-server's `/jsz`.
-fn stream_state(jsz: &Value, stream: &str) -> Option<(u64, u64)> {
-    let accounts = jsz["account_details"].as_array()?;
-    let streams = accounts.iter().filter_map(|account| account["stream_detail"].as_array()).flatten();
-    let state = &streams.into_iter().find(|found| found["name"] == stream)?["state"];
-    Some((state["messages"].as_u64()?, state["bytes"].as_u64()?))
 }
 
 fn print(
     directory: &RunDirectory,
     record: &RunRecord,
     supervisor: &Health,
-    servers: &[Nats],
-    receiver: Option<&Receiver>,
+    seen: &Seen,
+    streams: &[Stream],
 ) -> io::Result<()> {
     let mut out = output::out();
     let now = Timestamp::now();
@@ -156,72 +147,164 @@ fn print(
     let uptime = uptime.map(|uptime| format!(", up {}", output::duration(uptime))).unwrap_or_default();
     let file = record.file.as_deref().unwrap_or("the built-in default");
     writeln!(out, "fleet {} from {file}{uptime}\n", record.fleet)?;
-    let receiver_says = format!("windlass {}", record.windlass);
-    let urls = (record.endpoints.nats.as_ref(), record.endpoints.receiver.as_ref());
-    let row = |part: &str, health: &Health, address: &str, note: &str| {
-        let (style, word, reason) = match health {
-            Health::Healthy => (GREEN, "healthy ", ""),
-            Health::Impaired(reason) => (YELLOW, "impaired", reason.as_str()),
-            Health::Down(reason) => (RED, "down    ", reason.as_str()),
-        };
-        let pid = record.processes.get(part).filter(|process| process.is_alive());
-        let pid = pid.map_or_else(|| "-".to_owned(), |process| process.pid.to_string());
-        let notes: Vec<&str> = [note, reason].into_iter().filter(|text| !text.is_empty()).collect();
-        let line =
-            format!("  {part:<10}  {}  {pid:>8}  {address:<32}  {}", paint(style, word), notes.join("; "));
-        line.trim_end().to_owned()
-    };
-    for (at, nats) in servers.iter().enumerate() {
-        let says = nats.version.as_ref().map(|version| format!("nats-server {version}")).unwrap_or_default();
-        let address = urls.0.filter(|_| at == 0).map_or("", |nats| nats.url.as_str());
-        writeln!(out, "{}", row(&nats.part, &nats.health, address, &says))?;
+    for line in parts(record, supervisor, seen) {
+        writeln!(out, "{line}")?;
     }
-    if let Some((receiver, endpoints)) = receiver.zip(urls.1) {
-        writeln!(out, "{}", row(RECEIVER, &receiver.health, &endpoints.url, &receiver_says))?;
+    if !streams.is_empty() {
+        writeln!(out, "\n{}", paint(DIM, "  streams"))?;
+        let rows: Vec<[String; 3]> = streams.iter().map(stream).collect();
+        output::table(&mut out, &rows)?;
     }
-    writeln!(out, "{}\n", row(SUPERVISOR, supervisor, "", ""))?;
+    writeln!(out)?;
     let mut rows = Vec::new();
-    let held = servers.iter().find_map(|nats| nats.messages);
-    if let Some(((messages, bytes), stream)) = held.zip(record.stream.as_ref()) {
-        rows.push(["stream".into(), format!("{stream}: {messages} messages, {bytes} bytes")]);
-    }
-    if let Some((events, bytes)) = receiver.and_then(|receiver| receiver.backlog) {
+    if let Some((events, bytes)) = seen.receiver.as_ref().and_then(|receiver| receiver.backlog) {
         rows.push(["spool".into(), format!("{events} events waiting, {bytes} bytes")]);
     }
-    if let Some(nats) = urls.0 {
+    if let Some(nats) = &record.endpoints.nats {
         rows.push(["websocket".into(), nats.websocket_url.clone()]);
         rows.push(["monitor".into(), nats.monitor_url.clone()]);
         rows.push(["creds".into(), nats.creds.clone()]);
     }
-    if let Some(receiver) = urls.1 {
+    if let Some(receiver) = &record.endpoints.receiver {
         rows.push(["secret".into(), receiver.secret_file.clone()]);
     }
     rows.push(["logs".into(), directory.logs().display().to_string()]);
     output::table(&mut out, &rows)
 }
 
+/// A line for each part.
+fn parts(record: &RunRecord, supervisor: &Health, seen: &Seen) -> Vec<String> {
+    struct Row<'a> {
+        cells: [String; 6],
+        health: &'a Health,
+        notes: Vec<String>,
+    }
+    let text = |text: Option<&str>| text.unwrap_or("-").to_owned();
+    let pid = |pid: Option<u32>| pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
+    let mut rows: Vec<Row<'_>> = Vec::new();
+    for server in &seen.servers {
+        let url = text(server.url.as_deref());
+        rows.push(Row {
+            cells: [
+                server.name.clone(),
+                server.cluster.clone(),
+                text(server.role.map(Role::as_str)),
+                text(server.version.as_deref()),
+                pid(server.pid),
+                url,
+            ],
+            health: &server.health,
+            notes: restarts(server.restarts).into_iter().collect(),
+        });
+    }
+    if let Some(receiver) = &seen.receiver {
+        let cells = [
+            RECEIVER,
+            "-",
+            "-",
+            &record.windlass,
+            &pid(receiver.pid),
+            receiver.url.as_deref().unwrap_or("-"),
+        ];
+        rows.push(Row {
+            cells: cells.map(str::to_owned),
+            health: &receiver.health,
+            notes: restarts(receiver.restarts).into_iter().collect(),
+        });
+    }
+    let own =
+        record.processes.get(SUPERVISOR).filter(|process| process.is_alive()).map(|process| process.pid);
+    let cells = [SUPERVISOR, "-", "-", "-", &pid(own), "-"].map(str::to_owned);
+    rows.push(Row { cells, health: supervisor, notes: Vec::new() });
+    let heads = ["part", "cluster", "role", "version", "pid", "address"];
+    let widths: Vec<usize> = (0..heads.len())
+        .map(|at| {
+            rows.iter().map(|row| row.cells[at].chars().count()).max().unwrap_or(0).max(heads[at].len())
+        })
+        .collect();
+    let line = |cells: &[String], health: &str, notes: &str| {
+        let mut line = format!("  {:<width$}  {health}", cells[0], width = widths[0]);
+        for at in 1..heads.len() {
+            line.push_str(&format!("  {:<width$}", cells[at], width = widths[at]));
+        }
+        format!("{line}  {notes}").trim_end().to_owned()
+    };
+    let head = line(&heads.map(str::to_owned), "health  ", "");
+    let mut lines = vec![paint(DIM, head)];
+    for row in rows {
+        let mut notes = row.notes;
+        notes.extend(row.health.why().map(str::to_owned));
+        lines.push(line(&row.cells, &health(row.health), &notes.join("; ")));
+    }
+    lines
+}
+
+/// A stream in short: what is in it, who leads it, and who lags.
+fn stream(stream: &Stream) -> [String; 3] {
+    let mut notes = Vec::new();
+    if !stream.replicas.is_empty() {
+        notes.push(match &stream.leader {
+            Some(leader) => format!("leader {leader}"),
+            None => "no leader".to_owned(),
+        });
+    }
+    let lagging = |lag: &Lag| !lag.current || lag.offline || lag.lag >= CLOSE;
+    let mut current = 0;
+    for (server, lag) in &stream.replicas {
+        if !lagging(lag) {
+            current += 1;
+            continue;
+        }
+        let what = match (lag.offline, lag.lag) {
+            (true, _) => "is away".to_owned(),
+            (false, 0) => "is not current".to_owned(),
+            (false, lag) => format!("lacks {lag} messages"),
+        };
+        notes.push(paint(YELLOW, format!("{server} {what}")));
+    }
+    if !stream.replicas.is_empty() {
+        notes.push(format!("{} of {} copies current", current + 1, stream.replicas.len() + 1));
+    }
+    if let Some(lag) = stream.source_lag.filter(|lag| *lag >= CLOSE) {
+        notes.push(paint(YELLOW, format!("lacks {lag} messages of its sources")));
+    }
+    [
+        format!("{}/{}", stream.account, stream.stream),
+        format!("{} messages, {} bytes", stream.messages, stream.bytes),
+        notes.join("; "),
+    ]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_streams_state_is_found_in_any_account() {
-        let jsz = serde_json::json!({ "account_details": [
-            { "name": "OTHER" },
-            { "name": "A", "stream_detail": [{ "name": "GITHUB", "state": { "messages": 7, "bytes": 70 } }] },
-        ]});
-        assert_eq!(stream_state(&jsz, "GITHUB"), Some((7, 70)));
-        assert_eq!(stream_state(&jsz, "OTHER"), None);
-        assert_eq!(stream_state(&Value::Null, "GITHUB"), None);
+    fn plain(text: &str) -> String {
+        anstream::adapter::strip_str(text).to_string()
     }
 
     #[test]
-    fn answers_become_health() {
-        let answer = |status| Ok(Answer { status, body: "{}".into() });
-        assert_eq!(judge(answer(200), |_| None), Health::Healthy);
-        assert_eq!(judge(answer(503), |_| None), Health::Impaired("answers 503: {}".into()));
-        assert_eq!(judge(answer(200), |_| Some("x".into())), Health::Impaired("x".into()));
-        let silent = judge(Err(io::ErrorKind::TimedOut.into()), |_| None);
-        assert_eq!(silent, Health::Impaired("no answer within 2 s".into()));
+    fn a_stream_says_who_lags() {
+        let lag = |current, lag, offline| Lag { current, lag, offline };
+        let mut one = Stream {
+            account: "GITHUB".into(),
+            stream: "GITHUB".into(),
+            cluster: "hub".into(),
+            messages: 7,
+            bytes: 70,
+            leader: Some("hub-1".into()),
+            replicas: BTreeMap::from([
+                ("hub-0".to_owned(), lag(true, 3, false)),
+                ("hub-2".to_owned(), lag(false, 900, false)),
+            ]),
+            source_lag: None,
+        };
+        let [name, size, notes] = stream(&one);
+        assert_eq!((name.as_str(), size.as_str()), ("GITHUB/GITHUB", "7 messages, 70 bytes"));
+        assert_eq!(plain(&notes), "leader hub-1; hub-2 lacks 900 messages; 2 of 3 copies current");
+        one.replicas = BTreeMap::from([("hub-0".to_owned(), lag(true, 0, true))]);
+        assert_eq!(plain(&stream(&one)[2]), "leader hub-1; hub-0 is away; 1 of 2 copies current");
+        one.replicas = BTreeMap::new();
+        assert_eq!(stream(&one)[2], "");
     }
 }

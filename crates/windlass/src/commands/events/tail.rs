@@ -7,8 +7,6 @@ use std::task::Poll;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::io::Errno;
 use windlass_events::consume::{Query, Start};
 
 use super::connection::ConnectionArgs;
@@ -96,7 +94,7 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
     let (_client, reader) = args.connection.open(context).await?;
     let mut events = reader.read(&query).await?;
     let mut printer = Printer::new(context, args.delivery);
-    let mut gone = pin!(reader_gone());
+    let mut gone = pin!(output::reader_gone());
     loop {
         let mut next = pin!(events.next());
         // While more is there, lines are collected; before waiting, they go out.
@@ -152,27 +150,5 @@ impl Printer {
             Self::Text(_, out) => out.flush(),
             Self::Json(out) => out.flush(),
         }
-    }
-}
-
-/// Waits until nobody reads standard output any more. Without it, `tail | head -1` would end only with the next
-/// event. Where standard output is no pipe, this waits for ever.
-async fn reader_gone() {
-    let (tell, told) = tokio::sync::oneshot::channel();
-    // A thread of its own, which ends with the process: there is nothing else to end it.
-    std::thread::spawn(move || {
-        let out = io::stdout();
-        let mut descriptors = [PollFd::new(&out, PollFlags::empty())];
-        loop {
-            match poll(&mut descriptors, None) {
-                Ok(0) | Err(Errno::INTR) => {}
-                Ok(_) => break,
-                Err(_) => return,
-            }
-        }
-        let _ = tell.send(());
-    });
-    if told.await.is_err() {
-        std::future::pending::<()>().await;
     }
 }
