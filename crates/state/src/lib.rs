@@ -8,9 +8,13 @@
 //! blobs                                named objects with conditional writes: Directory, Bucket
 //! ```
 //!
-//! [`blobs::Blobs`] is the trait to implement for another place.
+//! [`blobs::Blobs`] is the trait to implement for another place; [`store::Store`] is what the rest works with.
 
 pub mod blobs;
 pub mod error;
+pub mod keys;
+mod local_lock;
+pub mod lock;
+pub mod store;
 
 pub use error::Error;
