@@ -36,8 +36,17 @@ pub struct Page {
     pub keys: Vec<String>,
     /// Common prefixes, likewise.
     pub prefixes: Vec<String>,
-    /// Where the next page begins, when there is more.
+    /// Whether there is more.
+    pub truncated: bool,
+    /// Where the next page begins, when there is more and this one is not empty.
     pub next: Option<After>,
+}
+
+impl Page {
+    /// Keys and common prefixes together.
+    pub fn entries(&self) -> usize {
+        self.keys.len() + self.prefixes.len()
+    }
 }
 
 impl After {
@@ -89,6 +98,8 @@ impl After {
 pub fn page(keys: &BTreeSet<String>, query: &Query) -> Page {
     let mut page = Page::default();
     if query.max_keys == 0 {
+        // R2 says that there is more when there is any, and leaves it at that.
+        page.truncated = self::page(keys, &Query { max_keys: 1, ..query.clone() }).entries() > 0;
         return page;
     }
     let mut last: Option<After> = None;
@@ -102,7 +113,8 @@ pub fn page(keys: &BTreeSet<String>, query: &Query) -> Page {
         if matches!(&last, Some(After::Prefix(prefix)) if key.starts_with(prefix)) {
             continue;
         }
-        if page.keys.len() + page.prefixes.len() == query.max_keys {
+        if page.entries() == query.max_keys {
+            page.truncated = true;
             page.next = last;
             return page;
         }
@@ -153,7 +165,9 @@ mod tests {
 
     #[test]
     fn nothing_is_asked_for() {
-        assert_eq!(page(&keys(&["a"]), &query("", None, 0)), Page::default());
+        assert_eq!(page(&keys(&[]), &query("", None, 0)), Page::default());
+        let found = page(&keys(&["a"]), &query("", None, 0));
+        assert_eq!((found.entries(), found.truncated, found.next), (0, true, None));
     }
 
     proptest! {

@@ -31,9 +31,7 @@ pub enum Refusal {
     InvalidDigest(Cow<'static, str>),
     #[error("The requested range is not satisfiable")]
     InvalidRange,
-    #[error(
-        "The specified multipart upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed."
-    )]
+    #[error("The specified multipart upload does not exist.")]
     NoSuchUpload,
     #[error("One or more of the specified parts could not be found.")]
     InvalidPart,
@@ -55,6 +53,20 @@ pub enum Refusal {
         "The request signature we calculated does not match the signature you provided. Check your secret access key and signing method."
     )]
     SignatureDoesNotMatch,
+    #[error("The provided 'x-amz-content-sha256' header does not match what was computed.")]
+    ContentSha256Mismatch,
+    #[error("The encryption request that you specified is not valid. The valid value is AES256.")]
+    InvalidEncryptionAlgorithm,
+    #[error("The storage class specified is not valid.")]
+    InvalidStorageClass,
+    #[error("MaxKeys params must be positive integer <= 1000.")]
+    InvalidMaxKeys,
+    #[error("The TagSet does not exist.")]
+    NoSuchTagSet,
+    #[error("Object Lock configuration does not exist for this bucket.")]
+    NoObjectLockConfiguration,
+    #[error("The replication configuration was not found.")]
+    NoReplicationConfiguration,
     #[error("Unauthorized")]
     Unauthorized,
     #[error("{0} not implemented")]
@@ -90,6 +102,13 @@ impl Refusal {
             Self::InvalidRequest(_) => ("InvalidRequest", 400),
             Self::WrongCustomerKey => ("AccessDenied", 403),
             Self::SignatureDoesNotMatch => ("SignatureDoesNotMatch", 403),
+            Self::ContentSha256Mismatch => ("XAmzContentSHA256Mismatch", 400),
+            Self::InvalidEncryptionAlgorithm => ("InvalidEncryptionAlgorithmError", 400),
+            Self::InvalidStorageClass => ("InvalidStorageClass", 400),
+            Self::InvalidMaxKeys => ("InvalidMaxKeys", 400),
+            Self::NoSuchTagSet => ("NoSuchTagSet", 404),
+            Self::NoObjectLockConfiguration => ("ObjectLockConfigurationNotFoundError", 404),
+            Self::NoReplicationConfiguration => ("ReplicationConfigurationNotFoundError", 404),
             Self::Unauthorized => ("Unauthorized", 401),
             Self::NotImplemented(_) => ("NotImplemented", 501),
             Self::IncompleteBody => ("IncompleteBody", 400),

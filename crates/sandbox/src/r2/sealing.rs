@@ -45,16 +45,22 @@ impl CustomerKey {
         if algorithm.is_none() && key.is_none() && md5.is_none() {
             return Ok(None);
         }
-        let argument = |text: &'static str| Refusal::InvalidArgument(text.into());
-        if algorithm != Some("AES256") {
-            return Err(argument("The SSE-C algorithm must be AES256."));
+        let missing = |what: &str| {
+            let text = "Requests specifying Server Side Encryption with Customer provided keys must provide";
+            Refusal::InvalidArgument(format!("{text} {what}.").into())
+        };
+        let key = key.ok_or_else(|| missing("an appropriate secret key"))?;
+        let md5 = md5.ok_or_else(|| missing("the client calculated MD5 of the secret key"))?;
+        let algorithm = algorithm.ok_or_else(|| missing("a valid encryption algorithm"))?;
+        if algorithm != "AES256" {
+            return Err(Refusal::InvalidEncryptionAlgorithm);
         }
-        let key = key.ok_or_else(|| argument("The SSE-C key is missing."))?;
         let bytes = STANDARD.decode(key).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-        let key = bytes.ok_or_else(|| argument("The SSE-C key must be 256 bits in base64."))?;
+        let key = bytes.ok_or_else(|| Refusal::InvalidArgument("The secret key was invalid.".into()))?;
         let right = STANDARD.encode(Md5::checksum(&key));
-        if md5 != Some(right.as_str()) {
-            return Err(argument("The SSE-C key's MD5 is missing or is not that of the key."));
+        if md5 != right {
+            let text = "The calculated MD5 hash of the key did not match the hash that was provided.";
+            return Err(Refusal::InvalidArgument(text.into()));
         }
         Ok(Some(Self { key, md5: right }))
     }
@@ -186,7 +192,12 @@ mod tests {
             (None, Some(good.as_str()), Some(md5.as_str())),
         ] {
             let refused = CustomerKey::from_headers(algorithm, key, md5).unwrap_err();
-            assert_eq!(refused.code(), ("InvalidArgument", 400));
+            let code = if algorithm == Some("AES128") {
+                "InvalidEncryptionAlgorithmError"
+            } else {
+                "InvalidArgument"
+            };
+            assert_eq!(refused.code(), (code, 400));
         }
     }
 

@@ -7,23 +7,45 @@ use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::{S3Auth, SecretKey};
 use secrecy::{ExposeSecret, SecretString};
 
-/// Headers that R2 knows of and does not implement. A trailing `*` stands for any rest.
-const REFUSED_HEADERS: &[&str] = &[
-    "x-amz-acl",
-    "x-amz-bucket-object-lock-enabled",
-    "x-amz-bypass-governance-retention",
-    "x-amz-expected-bucket-owner",
-    "x-amz-grant-*",
-    "x-amz-mfa",
-    "x-amz-object-lock-*",
-    "x-amz-request-payer",
-    "x-amz-server-side-encryption",
-    "x-amz-server-side-encryption-aws-kms-key-id",
-    "x-amz-server-side-encryption-bucket-key-enabled",
-    "x-amz-server-side-encryption-context",
-    "x-amz-source-expected-bucket-owner",
-    "x-amz-tagging*",
-    "x-amz-website-redirect-location",
+/// Headers that R2 knows of and does not implement, and the operations that refuse them; none named: all do. A trailing
+/// `*` stands for any rest.
+const REFUSED_HEADERS: &[(&str, &[&str])] = &[
+    ("x-amz-expected-bucket-owner", &[]),
+    ("x-amz-source-expected-bucket-owner", &[]),
+    ("x-amz-bucket-object-lock-enabled", &["CreateBucket"]),
+    ("x-amz-bypass-governance-retention", DELETES),
+    ("x-amz-mfa", DELETES),
+    ("x-amz-grant-*", WRITES),
+    ("x-amz-object-lock-*", WRITES),
+    ("x-amz-tagging*", WRITES),
+    ("x-amz-website-redirect-location", WRITES),
+    ("x-amz-server-side-encryption-aws-kms-key-id", WRITES),
+    ("x-amz-server-side-encryption-bucket-key-enabled", WRITES),
+    ("x-amz-server-side-encryption-context", WRITES),
+    ("x-amz-server-side-encryption", &["UploadPart"]),
+    ("x-amz-checksum-algorithm", &["CopyObject"]),
+    ("x-amz-copy-source-if-*", &["UploadPartCopy"]),
+];
+
+const WRITES: &[&str] = &["PutObject", "CopyObject", "CreateMultipartUpload", "CreateBucket"];
+
+const DELETES: &[&str] = &["DeleteObject", "DeleteObjects"];
+
+/// Headers that a write may have with one of these values, which then mean nothing, and with no other.
+const HARMLESS_VALUES: &[(&str, &[&str])] = &[
+    ("x-amz-server-side-encryption", &["AES256"]),
+    (
+        "x-amz-acl",
+        &[
+            "private",
+            "public-read",
+            "public-read-write",
+            "authenticated-read",
+            "aws-exec-read",
+            "bucket-owner-read",
+            "bucket-owner-full-control",
+        ],
+    ),
 ];
 
 /// Operations that there are here. Everything else is refused by its name.
@@ -36,8 +58,13 @@ const OPERATIONS: &[&str] = &[
     "DeleteBucket",
     "DeleteObject",
     "DeleteObjects",
+    "GetBucketEncryption",
     "GetBucketLocation",
+    "GetBucketReplication",
+    "GetBucketTagging",
+    "GetBucketVersioning",
     "GetObject",
+    "GetObjectLockConfiguration",
     "HeadBucket",
     "HeadObject",
     "ListBuckets",
@@ -85,25 +112,34 @@ pub struct Implemented;
 impl S3Access for Implemented {
     async fn check(&self, context: &mut S3AccessContext<'_>) -> S3Result<()> {
         if context.credentials().is_none() {
-            return Err(Refusal::Unauthorized.into());
+            return Err(Refusal::InvalidArgument("Authorization".into()).into());
         }
         let operation = context.s3_op().name();
         if !OPERATIONS.contains(&operation) {
             return Err(Refusal::NotImplemented(operation.to_owned().into()).into());
         }
-        Ok(check_headers(context.headers())?)
+        Ok(check_headers(operation, context.headers())?)
     }
 }
 
 /// Refuses a request with a header that R2 does not implement.
-fn check_headers(headers: &HeaderMap) -> Result<(), Refusal> {
-    let refused = |name: &str| {
-        REFUSED_HEADERS.iter().any(|pattern| match pattern.strip_suffix('*') {
-            Some(prefix) => name.starts_with(prefix),
-            None => name == *pattern,
-        })
+fn check_headers(operation: &str, headers: &HeaderMap) -> Result<(), Refusal> {
+    let is = |name: &str, pattern: &str| match pattern.strip_suffix('*') {
+        Some(prefix) => name.starts_with(prefix),
+        None => name == pattern,
     };
-    match headers.iter().find(|(name, _)| refused(name.as_str())) {
+    let refused = |name: &str, value: &[u8]| {
+        let unknown = REFUSED_HEADERS
+            .iter()
+            .any(|(pattern, by)| is(name, pattern) && (by.is_empty() || by.contains(&operation)));
+        let harmful = HARMLESS_VALUES.iter().any(|(pattern, values)| {
+            name == *pattern
+                && WRITES.contains(&operation)
+                && !values.iter().any(|text| text.as_bytes() == value)
+        });
+        unknown || harmful
+    };
+    match headers.iter().find(|(name, value)| refused(name.as_str(), value.as_bytes())) {
         None => Ok(()),
         Some((name, value)) => {
             let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
@@ -116,25 +152,34 @@ fn check_headers(headers: &HeaderMap) -> Result<(), Refusal> {
 mod tests {
     use super::*;
 
-    fn check(name: &'static str, value: &'static str) -> Result<(), Refusal> {
-        check_headers(&HeaderMap::from_iter([(name.parse().unwrap(), value.parse().unwrap())]))
+    fn check(operation: &str, name: &'static str, value: &'static str) -> Result<(), Refusal> {
+        check_headers(operation, &HeaderMap::from_iter([(name.parse().unwrap(), value.parse().unwrap())]))
     }
 
     #[test]
     fn headers_that_r2_does_not_implement() {
-        let refused = check("x-amz-acl", "public-read").unwrap_err();
-        assert_eq!(refused.to_string(), "Header 'x-amz-acl' with value 'public-read' not implemented");
+        let refused = check("PutObject", "x-amz-server-side-encryption", "aws:kms").unwrap_err();
+        let text = "Header 'x-amz-server-side-encryption' with value 'aws:kms' not implemented";
+        assert_eq!(refused.to_string(), text);
         assert_eq!(refused.code(), ("NotImplemented", 501));
-        for name in ["x-amz-grant-read", "x-amz-object-lock-mode", "x-amz-server-side-encryption"] {
-            assert!(check(name, "x").is_err(), "{name}");
+        for name in ["x-amz-grant-read", "x-amz-object-lock-mode", "x-amz-tagging", "x-amz-acl"] {
+            assert!(check("PutObject", name, "x").is_err(), "{name}");
         }
+        assert!(check("GetObject", "x-amz-expected-bucket-owner", "1").is_err());
+        assert!(check("UploadPart", "x-amz-server-side-encryption", "AES256").is_err());
     }
 
     #[test]
-    fn headers_that_it_does() {
-        for name in ["x-amz-server-side-encryption-customer-key", "x-amz-meta-acl", "x-amz-date", "if-match"]
-        {
-            check(name, "x").unwrap();
+    fn headers_that_it_takes() {
+        for (name, value) in [
+            ("x-amz-server-side-encryption", "AES256"),
+            ("x-amz-server-side-encryption-customer-key", "x"),
+            ("x-amz-acl", "private"),
+            ("x-amz-meta-acl", "x"),
+            ("if-match", "x"),
+        ] {
+            check("PutObject", name, value).unwrap();
         }
+        check("GetObject", "x-amz-tagging", "x").unwrap();
     }
 }

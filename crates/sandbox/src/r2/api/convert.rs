@@ -4,7 +4,8 @@ use crate::r2::condition::{Conditions, Tag};
 use crate::r2::object::{Headers, Object};
 use crate::r2::refusal::Refusal;
 use crate::r2::store::{PartRecord, Upload};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
+use s3s::S3Error;
 use s3s::dto::*;
 use std::collections::BTreeMap;
 use std::ops::Range as Bytes;
@@ -96,6 +97,15 @@ pub fn etag_output(etag: &str) -> Option<ETag> {
     Some(ETag::Strong(etag.to_owned()))
 }
 
+/// 304, with what RFC 9110 wants of it: the tag, so that the client knows which of its copies is meant.
+pub fn not_modified(object: &Object) -> S3Error {
+    let mut error = S3Error::from(Refusal::NotModified);
+    if let Ok(etag) = HeaderValue::from_str(&format!("\"{}\"", object.etag)) {
+        error.set_headers(HeaderMap::from_iter([(http::header::ETAG, etag)]));
+    }
+    error
+}
+
 /// Milliseconds since 1970 as a time.
 pub fn timestamp(millis: u64) -> Timestamp {
     Timestamp::from(UNIX_EPOCH + Duration::from_millis(millis))
@@ -122,9 +132,7 @@ pub fn storage_class(class: Option<&StorageClass>) -> Result<Option<String>, Ref
     match class.map(StorageClass::as_str) {
         None | Some("STANDARD") => Ok(None),
         Some("STANDARD_IA") => Ok(Some("STANDARD_IA".to_owned())),
-        Some(other) => {
-            Err(Refusal::NotImplemented(format!("Header 'x-amz-storage-class' with value '{other}'").into()))
-        }
+        Some(_) => Err(Refusal::InvalidStorageClass),
     }
 }
 

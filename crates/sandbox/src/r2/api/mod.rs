@@ -102,13 +102,13 @@ fn check_names(key: &str, metadata: &BTreeMap<String, String>) -> Result<(), Ref
 }
 
 /// The object that a request finds, after its conditions and its key were checked.
-fn admit_read(object: &Object, conditions: &Conditions, key: Option<&CustomerKey>) -> Result<(), Refusal> {
+fn admit_read(object: &Object, conditions: &Conditions, key: Option<&CustomerKey>) -> S3Result<()> {
     match conditions.read(object) {
         Read::Proceed => {}
-        Read::NotModified => return Err(Refusal::NotModified),
-        Read::Failed => return Err(Refusal::PreconditionFailed),
+        Read::NotModified => return Err(convert::not_modified(object)),
+        Read::Failed => return Err(Refusal::PreconditionFailed.into()),
     }
-    CustomerKey::check(key, object.customer_key_md5.as_deref()).map(drop)
+    Ok(CustomerKey::check(key, object.customer_key_md5.as_deref()).map(drop)?)
 }
 
 /// The checksums, for a client that asked for them.
@@ -136,8 +136,7 @@ fn wanted_range(
 /// The page size that a client asks for.
 fn max_keys(wanted: Option<i32>) -> Result<usize, Refusal> {
     let wanted = wanted.map_or(Ok(MAX_KEYS), usize::try_from);
-    let wanted = wanted.map_err(|_| Refusal::InvalidArgument("max-keys must not be negative.".into()))?;
-    Ok(wanted.min(MAX_KEYS))
+    Ok(wanted.map_err(|_| Refusal::InvalidMaxKeys)?.min(MAX_KEYS))
 }
 
 fn to_i32(count: usize) -> Option<i32> {
@@ -196,6 +195,57 @@ impl S3 for Api {
         self.call(move |store| store.check_bucket(&req.input.bucket)).await?;
         let location = BucketLocationConstraint::from("auto".to_owned());
         Ok(S3Response::new(GetBucketLocationOutput { location_constraint: Some(location) }))
+    }
+
+    async fn get_bucket_versioning(
+        &self,
+        req: S3Request<GetBucketVersioningInput>,
+    ) -> S3Result<S3Response<GetBucketVersioningOutput>> {
+        self.call(move |store| store.check_bucket(&req.input.bucket)).await?;
+        Ok(S3Response::new(GetBucketVersioningOutput::default()))
+    }
+
+    async fn get_bucket_encryption(
+        &self,
+        req: S3Request<GetBucketEncryptionInput>,
+    ) -> S3Result<S3Response<GetBucketEncryptionOutput>> {
+        self.call(move |store| store.check_bucket(&req.input.bucket)).await?;
+        let always = ServerSideEncryptionByDefault {
+            sse_algorithm: ServerSideEncryption::from_static(ServerSideEncryption::AES256),
+            kms_master_key_id: None,
+        };
+        let rule = ServerSideEncryptionRule {
+            apply_server_side_encryption_by_default: Some(always),
+            bucket_key_enabled: Some(true),
+        };
+        let configuration = ServerSideEncryptionConfiguration { rules: vec![rule] };
+        Ok(S3Response::new(GetBucketEncryptionOutput {
+            server_side_encryption_configuration: Some(configuration),
+        }))
+    }
+
+    async fn get_bucket_tagging(
+        &self,
+        req: S3Request<GetBucketTaggingInput>,
+    ) -> S3Result<S3Response<GetBucketTaggingOutput>> {
+        self.call(move |store| store.check_bucket(&req.input.bucket)).await?;
+        Err(Refusal::NoSuchTagSet.into())
+    }
+
+    async fn get_object_lock_configuration(
+        &self,
+        req: S3Request<GetObjectLockConfigurationInput>,
+    ) -> S3Result<S3Response<GetObjectLockConfigurationOutput>> {
+        self.call(move |store| store.check_bucket(&req.input.bucket)).await?;
+        Err(Refusal::NoObjectLockConfiguration.into())
+    }
+
+    async fn get_bucket_replication(
+        &self,
+        req: S3Request<GetBucketReplicationInput>,
+    ) -> S3Result<S3Response<GetBucketReplicationOutput>> {
+        self.call(move |store| store.check_bucket(&req.input.bucket)).await?;
+        Err(Refusal::NoReplicationConfiguration.into())
     }
 
     async fn put_object(&self, req: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
@@ -389,8 +439,8 @@ impl S3 for Api {
             name: Some(input.bucket),
             prefix: input.prefix,
             max_keys: to_i32(max_keys),
-            key_count: to_i32(page.keys.len() + page.prefixes.len()),
-            is_truncated: Some(page.next.is_some()),
+            key_count: to_i32(page.entries()),
+            is_truncated: Some(page.truncated),
             next_continuation_token: page.next.map(|next| next.to_token()),
             continuation_token: input.continuation_token,
             start_after: input.start_after,
@@ -421,7 +471,7 @@ impl S3 for Api {
             prefix: input.prefix,
             marker: Some(input.marker.unwrap_or_default()),
             max_keys: to_i32(max_keys),
-            is_truncated: Some(page.next.is_some()),
+            is_truncated: Some(page.truncated),
             next_marker: page.next.map(|next| next.name().to_owned()),
             delimiter: input.delimiter,
             encoding_type: input.encoding_type,
@@ -444,10 +494,10 @@ impl S3 for Api {
         let seal = key_of!(input)?;
         let found = self.find(&source_bucket, &source_key).await?;
         let source = found.object.clone();
-        match admit_read(&source, &of_source, open.as_ref()) {
-            Err(Refusal::NotModified) => return Err(Refusal::PreconditionFailed.into()),
-            other => other?,
+        if of_source.read(&source) != Read::Proceed {
+            return Err(Refusal::PreconditionFailed.into());
         }
+        CustomerKey::check(open.as_ref(), source.customer_key_md5.as_deref())?;
         let (new_headers, new_metadata) = headers_of!(input);
         let directive = input.metadata_directive.as_ref().map_or("COPY", MetadataDirective::as_str);
         let (headers, metadata) =

@@ -128,7 +128,7 @@ fn refused_body(error: &(dyn std::error::Error + 'static)) -> Refusal {
     let text = error.to_string();
     // The types of `s3s` for these are not public; their texts are.
     if text.contains("Sha256Mismatch") {
-        return Refusal::BadDigest("x-amz-content-sha256".into());
+        return Refusal::ContentSha256Mismatch;
     }
     if text.contains("SignatureMismatch") {
         return Refusal::SignatureDoesNotMatch;
