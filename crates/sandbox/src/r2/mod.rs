@@ -120,7 +120,7 @@ impl Error {
     pub const fn help(&self) -> &'static str {
         match self {
             Self::Directory { .. } => {
-                "make the directory writable for this user, or name another with --directory"
+                "make the directory writable for this user, or name another with --data-directory"
             }
             Self::Listen { .. } => {
                 "choose another address with --listen (port 0: any), or stop what uses this one"
