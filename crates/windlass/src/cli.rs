@@ -12,8 +12,8 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    agent, apply, completion, doctor, down, events, explain, plan, receive, schema, state_records, status,
-    up, validate,
+    agent, apply, completion, doctor, down, events, explain, plan, receive, sandbox, schema, state_records,
+    status, up, validate,
 };
 use crate::context::{Context, Format};
 use crate::failure::{Error, Failure};
@@ -178,6 +178,9 @@ pub enum Command {
     /// Keep the fleet's parts on this machine running
     #[command(hide = true)]
     Agent(agent::Args),
+    /// Run a stand-in for what is in the cloud
+    #[command(hide = true)]
+    Sandbox(sandbox::Args),
 }
 
 /// Parses the arguments. `Err` is the exit code after help, the version or a mistake was printed.

@@ -9,6 +9,7 @@ pub mod events;
 pub mod explain;
 pub mod plan;
 pub mod receive;
+pub mod sandbox;
 pub mod schema;
 pub mod state_records;
 pub mod status;
@@ -47,6 +48,10 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitCode, Failure> {
         Command::Agent(args) => {
             log(LevelFilter::INFO);
             on_one_thread(agent::run(args, context))
+        }
+        Command::Sandbox(args) => {
+            log(LevelFilter::WARN);
+            on_all_threads(sandbox::run(args, context))
         }
         Command::Plan(args) => {
             log(LevelFilter::WARN);
