@@ -243,6 +243,9 @@ pub enum Error {
         /// The first.
         first: String,
     },
+    /// Somebody pressed Ctrl-C.
+    #[error("stopped before it was done")]
+    Interrupted,
     /// Encryption itself failed.
     #[error("cannot encrypt for {place}: {reason}")]
     Encrypt {
@@ -287,6 +290,7 @@ impl Error {
             Self::Protected { .. } => "WL0727",
             Self::Unsound { .. } => "WL0728",
             Self::Encrypt { .. } => "WL0729",
+            Self::Interrupted => "WL0730",
         }
     }
 
@@ -369,6 +373,7 @@ impl Error {
                     .into()
             }
             Self::Unsound { .. } => "see each check above; `windlass state restore` puts back an older version".into(),
+            Self::Interrupted => "nothing is left locked; the same command again goes on where it was".into(),
             Self::Encrypt { .. } => "check the first --key: it is the one that encrypts".into(),
         }
     }

@@ -14,7 +14,14 @@ pub mod blobs;
 pub mod error;
 pub mod keys;
 mod local_lock;
+pub mod location;
 pub mod lock;
+mod locks;
+pub mod migrate;
+pub mod rekey;
+pub mod restore;
 pub mod store;
+pub mod terraform;
+pub mod verify;
 
 pub use error::Error;

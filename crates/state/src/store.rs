@@ -69,6 +69,15 @@ pub struct Past {
     pub written: Timestamp,
 }
 
+/// A version that was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Identifies it in the store.
+    pub tag: Tag,
+    /// The digest of what was read back.
+    pub sha256: String,
+}
+
 /// A lock that is held. It ends with [`Store::unlock`]; after the death of its process, the next taker on this machine
 /// takes it over.
 #[derive(Debug)]
@@ -81,6 +90,13 @@ pub struct Held {
     /// The lock that was taken over, because its owner is gone.
     pub took_over: Option<LockInfo>,
     local: Option<LocalLock>,
+}
+
+impl Held {
+    /// Whether it is the lock of a file, which the kernel keeps.
+    pub(crate) const fn is_local(&self) -> bool {
+        self.local.is_some()
+    }
 }
 
 /// A store of states.
@@ -177,7 +193,8 @@ impl Store {
         }
     }
 
-    /// Writes a version: first its copy in the history, then the state itself, then reads it back and compares.
+    /// Writes a version: first its copy in the history, then the state itself, then reads it back, decrypts it and
+    /// compares. What is given back is the digest of what was read.
     ///
     /// # Errors
     /// When the store fails; [`Error::Changed`] when the condition does not hold; [`Error::Damaged`] when what is there
@@ -188,13 +205,17 @@ impl Store {
         serial: u64,
         content: &Bytes,
         condition: &Condition,
-    ) -> Result<Tag, Error> {
+    ) -> Result<Written, Error> {
+        let sha256 = digest(content);
         let sealed = self.keys.seal(&self.place(key), content)?;
-        self.keep_sealed(key, serial, &digest(content), content, sealed.clone()).await?;
-        let tag = self.put_sealed(key, sealed.clone(), condition).await?;
-        self.compare(key, &sealed).await?;
+        self.keep_sealed(key, serial, &sha256, content, sealed.clone()).await?;
+        let tag = self.put_sealed(key, sealed, condition).await?;
+        let found = self.read_back(key).await?;
+        if found != sha256 {
+            return Err(Error::Damaged { place: self.place(key), found, wanted: sha256 });
+        }
         self.cut(key).await;
-        Ok(tag)
+        Ok(Written { tag, sha256: found })
     }
 
     /// Puts a version into the history, if it is not there.
@@ -234,20 +255,19 @@ impl Store {
         }
     }
 
-    /// Reads an object back and compares it with what was sent, without a second copy in memory.
-    async fn compare(&self, key: &str, sent: &Bytes) -> Result<(), Error> {
+    /// The digest of a state as a reader gets it; without keys, without a second copy in memory.
+    async fn read_back(&self, key: &str) -> Result<String, Error> {
+        if !self.keys.is_empty() {
+            let there = self.read(key).await?;
+            return Ok(there.map_or_else(|| "of nothing".to_owned(), |there| there.sha256));
+        }
         let mut digest = Sha256::new();
         if let Some(mut reading) = self.blobs.read(key).await? {
             while let Some(piece) = reading.content.try_next().await? {
                 digest.update(&piece);
             }
         }
-        let (found, wanted) = (digest.finalize(), Sha256::digest(sent));
-        if found == wanted {
-            return Ok(());
-        }
-        let (found, wanted) = (hex::encode(found), hex::encode(wanted));
-        Err(Error::Damaged { place: self.place(key), found, wanted })
+        Ok(hex::encode(digest.finalize()))
     }
 
     /// Every version of a state, the newest first.
@@ -488,7 +508,7 @@ mod tests {
     async fn every_version_is_kept_and_found_again() {
         let store = memory();
         let (one, two) = (Bytes::from_static(b"one"), Bytes::from_static(b"two"));
-        let tag = store.write(KEY, 1, &one, &Condition::Absent).await.unwrap();
+        let tag = store.write(KEY, 1, &one, &Condition::Absent).await.unwrap().tag;
         let refused = store.write(KEY, 2, &two, &Condition::Absent).await.unwrap_err();
         assert_eq!(refused.code(), "WL0711");
         store.write(KEY, 2, &two, &Condition::Is(tag)).await.unwrap();

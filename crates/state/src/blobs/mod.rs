@@ -25,6 +25,7 @@ use std::fmt;
 pub use bucket::{Bucket, Service};
 pub use conformance::check;
 pub use directory::Directory;
+pub(crate) use directory::sync_directory;
 pub use probed::{Probe, Probed, abort_at};
 
 /// What identifies the content of an object at one time: an ETag in a bucket, a digest in a directory.
