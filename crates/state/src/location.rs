@@ -3,7 +3,8 @@
 use crate::blobs::{Blobs, Bucket, Directory, Probe, Probed, Service};
 use crate::error::Error;
 use crate::keys::Keys;
-use crate::store::{HISTORY, Store};
+use crate::lock::LockInfo;
+use crate::store::{HISTORY, Store, lock_key};
 use secrecy::SecretString;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -107,6 +108,18 @@ impl Location {
     /// # Errors
     /// When the endpoint or the keys of a bucket are missing.
     pub fn open(&self, access: &Access) -> Result<Place, Error> {
+        self.open_with(access, |name| std::env::var(name).ok())
+    }
+
+    /// Opens the store, with variables from somewhere else than the environment.
+    ///
+    /// # Errors
+    /// When the endpoint or the keys of a bucket are missing.
+    pub fn open_with(
+        &self,
+        access: &Access,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Place, Error> {
         let probe = access.probe.clone();
         let probed = |blobs: Arc<dyn Blobs>| match &access.probe {
             Some(probe) => Arc::new(Probed::new(blobs, probe.clone())),
@@ -125,8 +138,7 @@ impl Location {
                 Ok(Place { store, key: name.to_owned(), local: Some(directory), probe })
             }
             Self::Bucket { scheme, bucket, key } => {
-                let mut service =
-                    Service::from_variables(scheme, &self.to_string(), |name| std::env::var(name).ok())?;
+                let mut service = Service::from_variables(scheme, &self.to_string(), variable)?;
                 service.customer_key = access.customer_key.clone();
                 let bucket = Bucket::new(&service, bucket)?;
                 let store = Store::new(probed(Arc::new(bucket))).with_keys(access.keys.clone());
@@ -183,6 +195,33 @@ impl Place {
             found.extend(rest.filter(|(_, key)| *key == name).map(|(workspace, _)| workspace.to_owned()));
         }
         Ok(found)
+    }
+
+    /// Every lock that is held, with its workspace. A workspace can be locked before it has a state.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn locks(&self) -> Result<Vec<(String, LockInfo)>, Error> {
+        let mut workspaces = self.workspaces().await?;
+        if !workspaces.iter().any(|workspace| workspace == DEFAULT_WORKSPACE) {
+            workspaces.insert(0, DEFAULT_WORKSPACE.to_owned());
+        }
+        if self.local.is_none() {
+            let lock = lock_key(&self.key);
+            for meta in self.store.blobs().list(WORKSPACES_IN_A_BUCKET).await? {
+                let rest =
+                    meta.key.strip_prefix(WORKSPACES_IN_A_BUCKET).and_then(|rest| rest.split_once('/'));
+                let locked = rest.filter(|(_, key)| *key == lock).map(|(workspace, _)| workspace.to_owned());
+                workspaces.extend(locked.filter(|workspace| !workspaces.contains(workspace)));
+            }
+        }
+        let mut locks = Vec::new();
+        for workspace in workspaces {
+            if let Some(holder) = self.store.holder(&self.key_of(&workspace)).await? {
+                locks.push((workspace, holder));
+            }
+        }
+        Ok(locks)
     }
 
     /// The file of a key, where it is one.

@@ -4,7 +4,9 @@ use crate::blobs::Condition;
 use crate::error::Error;
 use crate::location::Place;
 use crate::locks::until;
+use crate::store::{Store, digest};
 use crate::terraform;
+use bytes::Bytes;
 use serde::Serialize;
 use std::future::Future;
 use std::time::Duration;
@@ -79,8 +81,7 @@ pub async fn restore(
         if as_now == current.content {
             return Ok(done(Some(there.serial), there.serial, current.sha256, true));
         }
-        let serial = there.serial.saturating_add(1);
-        let content = terraform::with_serial(&name, &old.content, serial)?;
+        let (serial, content) = next(store, &key, there.serial, &old.content).await?;
         // What Terraform wrote itself is in no history yet.
         store.keep(&key, there.serial, &current.content).await?;
         let written = store.write(&key, serial, &content, &Condition::Is(current.tag)).await?;
@@ -89,11 +90,21 @@ pub async fn restore(
     .await
 }
 
+/// The serial for what is put back, above the current one and above all that ever was; and the content under it. What an
+/// earlier run that was killed has left in the history is taken up again.
+async fn next(store: &Store, key: &str, current: u64, old: &Bytes) -> Result<(u64, Bytes), Error> {
+    let name = store.place(key);
+    let under = |serial: u64| terraform::with_serial(&name, old, serial).map(|content| (serial, content));
+    let newest = store.history(key).await?.into_iter().next().filter(|newest| newest.serial > current);
+    let Some(newest) = newest else { return under(current.saturating_add(1)) };
+    let (serial, content) = under(newest.serial)?;
+    if digest(&content) == newest.sha256 { Ok((serial, content)) } else { under(serial.saturating_add(1)) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::blobs::Bucket;
-    use crate::store::Store;
     use crate::terraform::tests::state;
     use std::future::pending;
     use std::sync::Arc;

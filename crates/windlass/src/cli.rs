@@ -12,7 +12,7 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    agent, apply, completion, doctor, down, events, explain, plan, receive, sandbox, schema, state_records,
+    agent, apply, completion, doctor, down, events, explain, plan, receive, sandbox, schema, state, state_records,
     status, up, validate,
 };
 use crate::context::{Context, Format};
@@ -157,6 +157,8 @@ pub enum Command {
     Forget(state_records::ForgetArgs),
     /// Give a resource of the state another name
     Move(state_records::MoveArgs),
+    /// Keep Terraform's state safe: migrate, verify, restore, encrypt
+    State(state::Args),
     /// Watch, send, show and replay GitHub's events
     Events(events::Args),
     /// Check a fleet file and report every mistake in it

@@ -11,6 +11,7 @@ pub mod plan;
 pub mod receive;
 pub mod sandbox;
 pub mod schema;
+pub mod state;
 pub mod state_records;
 pub mod status;
 pub mod up;
@@ -88,6 +89,10 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitCode, Failure> {
         Command::Doctor(args) => {
             log(LevelFilter::WARN);
             on_one_thread(doctor::run(args, context))
+        }
+        Command::State(args) => {
+            log(LevelFilter::WARN);
+            on_all_threads(state::run(args, context))
         }
         Command::Events(args) => {
             log(LevelFilter::WARN);
