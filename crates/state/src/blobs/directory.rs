@@ -114,10 +114,8 @@ impl Directory {
             return Ok(false);
         }
         let _exclusive = self.exclusive()?;
-        if let Some(tag) = tag {
-            if tag_of(&path)?.as_ref() != Some(tag) {
-                return Ok(false);
-            }
+        if tag.is_some() && tag_of(&path)?.as_ref() != tag {
+            return Ok(false);
         }
         match fs::remove_file(&path) {
             Ok(()) => {

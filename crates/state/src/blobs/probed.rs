@@ -56,10 +56,10 @@ impl Probed {
         Self { inner, probe }
     }
 
-    fn around<'a, T: 'a>(&'a self, step: BoxFuture<'a, Result<T, Error>>) -> BoxFuture<'a, Result<T, Error>>
-    where
-        T: Send,
-    {
+    fn around<'a, T: Send + 'a>(
+        &'a self,
+        step: BoxFuture<'a, Result<T, Error>>,
+    ) -> BoxFuture<'a, Result<T, Error>> {
         async move {
             self.probe.step();
             let result = step.await;

@@ -60,7 +60,7 @@ enum Command {
 /// Runs the command.
 pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
     match args.command {
-        Command::Backend(args) => backend::run(args, context),
+        Command::Backend(args) => backend::run(&args, context),
         Command::Verify(args) => Box::pin(verify::run(args, context)).await,
         Command::History(args) => Box::pin(history::run(args, context)).await,
         Command::Show(args) => Box::pin(show::run(args, context)).await,

@@ -45,7 +45,7 @@ pub struct Args {
 }
 
 /// Runs the command.
-pub fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
+pub fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     let location = args.place.location()?;
     let version = args.terraform_version.or_else(installed);
     let known = version.unwrap_or(Version(1, 11));
