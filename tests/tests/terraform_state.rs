@@ -55,13 +55,7 @@ fn a_state_goes_to_r2_and_back_and_stays_what_it_was() {
     assert_eq!(moved["sha256_before"], moved["sha256_after"]);
     assert_eq!(r2.object(KEY).unwrap(), before, "the bytes are the same");
     assert!(!project.file("terraform.tfstate").exists());
-    assert_eq!(
-        std::fs::read(
-            moved["moved_to"].as_str().unwrap().replace("./", &format!("{}/", project.path().display()))
-        )
-        .unwrap(),
-        before
-    );
+    assert_eq!(project.read(moved["moved_to"].as_str().unwrap()), before);
     let serial = identity(&before).1;
     assert_eq!(
         r2.keys(),

@@ -206,9 +206,12 @@ async fn check(from: &Place, to: &Place, workspace: &str, options: Options) -> R
     let wants_encryption = !to.store.keys().is_empty();
     let action = match &there {
         None => Action::Create,
-        Some(there) if target.sha256 == source.sha256 => {
-            debug_assert_eq!(there, &summary);
-            if target.sealed == wants_encryption { Action::Same } else { Action::Replace }
+        Some(_) if target.sha256 == source.sha256 => {
+            if target.sealed == wants_encryption {
+                Action::Same
+            } else {
+                Action::Replace
+            }
         }
         Some(there) => judge(&place, &summary, there)?,
     };
@@ -283,7 +286,7 @@ fn put_aside(place: &Place, key: &str, serial: u64) -> Result<PathBuf, Error> {
     place.step();
     crate::blobs::sync_directory(file.parent().unwrap_or_else(|| Path::new(".")))?;
     place.step();
-    Ok(to)
+    Ok(to.strip_prefix(".").map(Path::to_owned).unwrap_or(to))
 }
 
 /// The source is not there. When it was put aside by an earlier run whose end nobody saw, that is success.

@@ -250,7 +250,9 @@ impl Bucket {
         let options = PutOptions { mode, ..PutOptions::default() };
         let put = self.store.put_opts(&path, content.clone().into(), options);
         let (result, trace) = traced(put).await;
-        self.has_written(key);
+        if result.is_ok() || trace.unsure {
+            self.has_written(key);
+        }
         use object_store::Error::{AlreadyExists, NotModified, Precondition};
         match result {
             Ok(put) => match put.e_tag {

@@ -177,7 +177,8 @@ impl Directory {
 
 impl Blobs for Directory {
     fn place(&self, key: &str) -> String {
-        self.root.join(key).display().to_string()
+        let root = self.root.strip_prefix(".").unwrap_or(&self.root);
+        root.join(key).display().to_string()
     }
 
     fn read<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Reading>, Error>> {

@@ -65,8 +65,11 @@ struct Output {
 struct Resource {
     #[serde(default)]
     module: String,
+    #[serde(default)]
     mode: String,
+    #[serde(default)]
     r#type: String,
+    #[serde(default)]
     name: String,
     #[serde(default)]
     instances: Vec<Value>,
