@@ -3,7 +3,7 @@
 use secrecy::ExposeSecret;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use windlass_sandbox::r2::{Handle, Options, start};
@@ -203,6 +203,12 @@ impl Project {
     pub fn windlass_with(&self, arguments: &[&str], variable: Option<(&str, &str)>) -> Output {
         let mut command = self.command(crate::tools::windlass(), arguments);
         command.envs(variable).output().expect("windlass runs")
+    }
+
+    /// Starts Windlass here.
+    pub fn windlass_start(&self, arguments: &[&str]) -> Child {
+        let mut command = self.command(crate::tools::windlass(), arguments);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("windlass runs")
     }
 
     /// Runs Windlass here.

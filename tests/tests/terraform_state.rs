@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use serde_json::Value;
+use windlass_sandbox::r2::{Effect, Fault};
 use windlass_tests::terraform::{LocalR2, Project, has_terraform, identity, said};
 
 const KEY: &str = "nats/terraform.tfstate";
@@ -215,4 +216,69 @@ fn terraform_and_windlass_honour_each_others_locks() {
     project.windlass_json(&["state", "unlock", ADDRESS, &held.info.id, "--yes"]);
     assert_eq!(project.windlass_json(&["state", "locks", ADDRESS])["locks"].as_array().unwrap().len(), 0);
     assert!(project.plan_code().is_some_and(|code| code != 1));
+}
+
+/// From one service to another, each with keys of its own, and back.
+#[test]
+fn a_state_goes_from_one_service_to_another() {
+    let (old, new) = (LocalR2::new(), LocalR2::new());
+    let state = br#"{"version":4,"serial":3,"lineage":"a","resources":[{"instances":[{}]}]}"#;
+    old.put("nats.tfstate", state);
+    let project = |target: &LocalR2, source: &LocalR2| {
+        let variables = source.variables();
+        variables.iter().fold(Project::new(0).with(target), |project, (name, value)| {
+            project.env(&name.replace("AWS_", "WINDLASS_FROM_"), value)
+        })
+    };
+    let migrate = |source: &LocalR2, target: &LocalR2, from: &str, to: &str| {
+        let endpoint = source.server.endpoint().to_owned();
+        project(target, source).windlass_json(&[
+            "state",
+            "migrate",
+            "--from",
+            from,
+            "--to",
+            to,
+            "--yes",
+            "--from-endpoint",
+            &endpoint,
+        ])
+    };
+    let report = migrate(&old, &new, "s3://states/nats.tfstate", ADDRESS);
+    assert_eq!(report["workspaces"][0]["action"], "create");
+    assert_eq!(new.object(KEY).unwrap(), state);
+    assert_eq!(old.keys(), ["nats.tfstate"], "the source stays as it was");
+    let report = migrate(&new, &old, ADDRESS, "s3://states/nats.tfstate");
+    assert_eq!(report["workspaces"][0]["action"], "same");
+}
+
+/// What was begun is given up where everything is whole; the same command again finishes.
+#[test]
+fn ctrl_c_leaves_no_lock() {
+    let r2 = LocalR2::new();
+    let project = Project::new(0).with(&r2);
+    let state = r#"{"version":4,"serial":3,"lineage":"a","resources":[{"instances":[{}]}]}"#;
+    project.write("terraform.tfstate", state);
+    // The write of the state takes its time, and Ctrl-C comes meanwhile.
+    let slow = Fault::next("PUT", &format!("states/{KEY}"), Effect::Delay(5_000));
+    r2.server.inject(slow);
+    let child = project.windlass_start(&[
+        "state",
+        "migrate",
+        "--from",
+        "terraform.tfstate",
+        "--to",
+        ADDRESS,
+        "--yes",
+    ]);
+    while !r2.keys().iter().any(|key| key.starts_with("history/")) {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    windlass_tests::signal(i32::try_from(child.id()).unwrap(), windlass_tests::Signal::INT);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", said(&output));
+    assert!(!r2.keys().iter().any(|key| key.ends_with(".tflock")), "{:?}", r2.keys());
+    assert_eq!(project.read("terraform.tfstate"), state.as_bytes());
+    project.windlass_json(&["state", "migrate", "--from", "terraform.tfstate", "--to", ADDRESS, "--yes"]);
+    assert_eq!(r2.object(KEY).unwrap(), state.as_bytes());
 }

@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::lock::LockInfo;
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Held until it is dropped, or its process ends.
@@ -37,9 +38,19 @@ pub(crate) fn take(path: &Path, lock: &LockInfo) -> Result<Result<LocalLock, Loc
     if !exclusive(&file).map_err(Error::io("lock", path))? {
         return Ok(Err(LockInfo::parse(&fs::read(&info).unwrap_or_default())));
     }
+    // Replaced between opening and locking: it is the lock of what is no longer there. The next try opens the new one.
+    if !is_still(&file, path) {
+        return Ok(Err(LockInfo::parse(&fs::read(&info).unwrap_or_default())));
+    }
     // Says who, for whoever waits. The lock holds without it.
     let _ = fs::write(&info, lock.to_json());
     Ok(Ok(LocalLock { _file: Some(file), info }))
+}
+
+fn is_still(file: &File, path: &Path) -> bool {
+    let identity = |meta: fs::Metadata| (meta.dev(), meta.ino());
+    let (Ok(open), Ok(there)) = (file.metadata(), fs::metadata(path)) else { return false };
+    identity(open) == identity(there)
 }
 
 /// Who has the lock, if somebody has it.
