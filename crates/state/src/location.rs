@@ -99,6 +99,8 @@ pub struct Place {
     pub key: String,
     /// The directory, where it is one.
     local: Option<Directory>,
+    /// The endpoint: two services can have buckets of one name.
+    endpoint: Option<String>,
     probe: Option<Probe>,
 }
 
@@ -135,14 +137,14 @@ impl Location {
                 })?;
                 let directory = Directory::new(&root).with_probe(probe.clone());
                 let store = Store::new(probed(Arc::new(directory.clone()))).with_local_locks(root);
-                Ok(Place { store, key: name.to_owned(), local: Some(directory), probe })
+                Ok(Place { store, key: name.to_owned(), local: Some(directory), endpoint: None, probe })
             }
             Self::Bucket { scheme, bucket, key } => {
                 let mut service = Service::from_variables(scheme, &self.to_string(), variable)?;
                 service.customer_key = access.customer_key.clone();
                 let bucket = Bucket::new(&service, bucket)?;
                 let store = Store::new(probed(Arc::new(bucket))).with_keys(access.keys.clone());
-                Ok(Place { store, key: key.clone(), local: None, probe })
+                Ok(Place { store, key: key.clone(), local: None, endpoint: service.endpoint, probe })
             }
         }
     }
@@ -152,7 +154,13 @@ impl Place {
     /// A place on objects that are open already.
     #[must_use]
     pub fn on(store: Store, key: &str) -> Self {
-        Self { store, key: key.to_owned(), local: None, probe: None }
+        Self { store, key: key.to_owned(), local: None, endpoint: None, probe: None }
+    }
+
+    /// Whether it is the same place under the same name.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.endpoint == other.endpoint
+            && self.place_of(DEFAULT_WORKSPACE) == other.place_of(DEFAULT_WORKSPACE)
     }
 
     /// Whether it is a file of this machine.

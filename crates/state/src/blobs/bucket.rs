@@ -59,6 +59,7 @@ impl std::fmt::Debug for Service {
 impl Service {
     /// The service that the usual variables describe: `AWS_ENDPOINT_URL_S3` (or `AWS_ENDPOINT_URL`), `AWS_ACCESS_KEY_ID`,
     /// `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, `AWS_REGION` (or `AWS_DEFAULT_REGION`). R2's region is `auto`.
+    /// `WINDLASS_STATE_PATIENCE` is how many seconds a service that does not answer is asked again.
     ///
     /// # Errors
     /// When a variable is missing; R2 needs the endpoint as well.
@@ -81,6 +82,7 @@ impl Service {
         }
         let region = one(&["AWS_REGION", "AWS_DEFAULT_REGION"]);
         let usual = if scheme == "r2" { "auto" } else { "us-east-1" };
+        let patience = one(&["WINDLASS_STATE_PATIENCE"]).and_then(|seconds| seconds.parse().ok());
         Ok(Self {
             scheme,
             endpoint,
@@ -89,7 +91,7 @@ impl Service {
             secret_access_key: need("AWS_SECRET_ACCESS_KEY")?.into(),
             session_token: one(&["AWS_SESSION_TOKEN"]).map(Into::into),
             customer_key: None,
-            patience: PATIENCE,
+            patience: patience.map_or(PATIENCE, Duration::from_secs),
         })
     }
 }
