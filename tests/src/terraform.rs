@@ -16,7 +16,8 @@ pub const BUCKET: &str = "states";
 pub fn has_terraform() -> bool {
     let works = Command::new("terraform").arg("version").output().is_ok_and(|output| output.status.success());
     if !works {
-        assert!(std::env::var("CI").is_err(), "terraform is not installed, and this test needs it");
+        let in_ci = std::env::var("CI").is_ok_and(|value| value == "true");
+        assert!(!in_ci, "terraform is not installed, and this test needs it");
         eprintln!("SKIPPED: terraform is not installed");
     }
     works

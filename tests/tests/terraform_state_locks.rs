@@ -6,7 +6,7 @@ use std::sync::Arc;
 use windlass_state::blobs::{Blobs, Directory, check};
 use windlass_state::lock::LockInfo;
 use windlass_state::store::Store;
-use windlass_tests::terraform::LocalR2;
+use windlass_tests::terraform::{LocalR2, Project, said};
 
 const TAKERS: usize = 50;
 const ROUNDS: usize = 50;
@@ -74,4 +74,39 @@ fn the_lock_of_a_dead_process_is_taken_over_by_one_of_fifty() {
         });
         assert_eq!(winners, 1, "round {round}");
     }
+}
+
+/// Ten real processes restore the same version at once: each waits its turn, one does it, the others find it done.
+#[test]
+fn ten_processes_at_once_lose_no_update() {
+    let r2 = LocalR2::new();
+    let project = Project::new(0).with(&r2);
+    let state = |serial: u64, instances: &str| {
+        format!(
+            r#"{{"version":4,"serial":{serial},"lineage":"a","resources":[{{"instances":[{instances}]}}]}}"#
+        )
+    };
+    let (old, new) = (state(1, "{},{}"), state(2, "{}"));
+    r2.put(&format!("history/a/1-{}", windlass_state::store::digest(old.as_bytes())), old.as_bytes());
+    r2.put("a", new.as_bytes());
+    let restore =
+        ["state", "restore", "r2://states/a", "1", "--yes", "--lock-timeout", "60", "--format", "json"];
+    let children: Vec<_> = (0..10).map(|_| project.windlass_start(&restore)).collect();
+    let mut done = 0;
+    for child in children {
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", said(&output));
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(report["after"], 3);
+        done += usize::from(report["already"] == false);
+    }
+    assert_eq!(done, 1);
+    assert_eq!(r2.object("a").unwrap(), state(3, "{},{}").as_bytes());
+
+    // Old versions go when they are told to, the newest never.
+    let prune = ["state", "history", "r2://states/a", "--prune", "--keep", "0", "--yes"];
+    let pruned = project.windlass_json(&prune);
+    assert_eq!(pruned["pruned"].as_array().unwrap().len(), 2);
+    assert_eq!(pruned["versions"][0]["serial"], 3);
+    assert_eq!(r2.keys().len(), 2);
 }

@@ -12,6 +12,11 @@ fn state(serial: u64) -> String {
     format!(r#"{{"version":4,"serial":{serial},"lineage":"a","resources":[{{"instances":[{{}}]}}]}}"#)
 }
 
+/// One with more in it.
+fn richer(serial: u64) -> String {
+    state(serial).replace("[{}]", "[{},{}]")
+}
+
 /// Runs a command once for each of its requests, which meets the fault. Gives how many there were.
 fn every_request(
     r2: &LocalR2,
@@ -46,7 +51,7 @@ fn every_request(
 fn a_migration_and_a_restore_get_through_any_single_fault() {
     let r2 = LocalR2::new();
     let project = Project::new(0).with(&r2);
-    let digest = windlass_state::store::digest(state(1).as_bytes());
+    let digest = windlass_state::store::digest(richer(1).as_bytes());
     for effect in [Effect::LoseAnswer, Effect::LoseRequest, Effect::Error(500), Effect::Error(503)] {
         let migrated = every_request(
             &r2,
@@ -72,10 +77,10 @@ fn a_migration_and_a_restore_get_through_any_single_fault() {
             &["state", "restore", ADDRESS, "1", "--yes"],
             || {
                 r2.clear();
-                r2.put(&format!("history/{KEY}/1-{digest}"), state(1).as_bytes());
+                r2.put(&format!("history/{KEY}/1-{digest}"), richer(1).as_bytes());
                 r2.put(KEY, state(2).as_bytes());
             },
-            || assert_eq!(r2.object(KEY).unwrap(), state(3).as_bytes()),
+            || assert_eq!(r2.object(KEY).unwrap(), richer(3).as_bytes()),
         );
         assert!(restored >= 8, "only {restored} requests");
     }

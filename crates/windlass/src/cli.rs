@@ -12,8 +12,8 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    agent, apply, completion, doctor, down, events, explain, plan, receive, sandbox, schema, state, state_records,
-    status, up, validate,
+    agent, apply, completion, doctor, down, events, explain, plan, receive, sandbox, schema, state,
+    state_records, status, up, validate,
 };
 use crate::context::{Context, Format};
 use crate::failure::{Error, Failure};
