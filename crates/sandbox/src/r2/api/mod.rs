@@ -15,7 +15,8 @@ use super::refusal::Refusal;
 use super::sealing::CustomerKey;
 use super::store::{Draft, Found, Store, Upload};
 use convert::{
-    entity_tag, etag_output, headers_of, key_of, parts_range, read_conditions, timestamp, write_conditions,
+    Encoding, entity_tag, etag_output, headers_of, key_of, parts_range, read_conditions, timestamp,
+    write_conditions,
 };
 use s3s::dto::*;
 use s3s::{S3, S3Request, S3Response, S3Result};
@@ -428,6 +429,8 @@ impl S3 for Api {
             (None, None) => None,
         };
         let max_keys = max_keys(input.max_keys)?;
+        let encoding = Encoding::new(input.encoding_type.as_ref())?;
+        let name = |name: String| encoding.name(name);
         let query = Query {
             prefix: input.prefix.clone().unwrap_or_default(),
             delimiter: input.delimiter.clone(),
@@ -437,17 +440,17 @@ impl S3 for Api {
         let (page, objects) = self.page(input.bucket.clone(), query).await?;
         Ok(S3Response::new(ListObjectsV2Output {
             name: Some(input.bucket),
-            prefix: input.prefix,
+            prefix: input.prefix.map(name),
             max_keys: to_i32(max_keys),
             key_count: to_i32(page.entries()),
             is_truncated: Some(page.truncated),
             next_continuation_token: page.next.map(|next| next.to_token()),
             continuation_token: input.continuation_token,
-            start_after: input.start_after,
-            delimiter: input.delimiter,
+            start_after: input.start_after.map(name),
+            delimiter: input.delimiter.map(name),
             encoding_type: input.encoding_type,
-            contents: Some(objects.into_iter().map(convert::entry).collect()),
-            common_prefixes: Some(convert::prefixes(page.prefixes)),
+            contents: Some(objects.into_iter().map(|object| encoding.entry(object)).collect()),
+            common_prefixes: Some(encoding.prefixes(page.prefixes)),
             ..ListObjectsV2Output::default()
         }))
     }
@@ -458,6 +461,8 @@ impl S3 for Api {
     ) -> S3Result<S3Response<ListObjectsOutput>> {
         let input = req.input;
         let max_keys = max_keys(input.max_keys)?;
+        let encoding = Encoding::new(input.encoding_type.as_ref())?;
+        let name = |name: String| encoding.name(name);
         let marker = input.marker.as_deref().filter(|marker| !marker.is_empty());
         let query = Query {
             prefix: input.prefix.clone().unwrap_or_default(),
@@ -468,15 +473,15 @@ impl S3 for Api {
         let (page, objects) = self.page(input.bucket.clone(), query).await?;
         Ok(S3Response::new(ListObjectsOutput {
             name: Some(input.bucket),
-            prefix: input.prefix,
-            marker: Some(input.marker.unwrap_or_default()),
+            prefix: input.prefix.map(name),
+            marker: Some(name(input.marker.unwrap_or_default())),
             max_keys: to_i32(max_keys),
             is_truncated: Some(page.truncated),
-            next_marker: page.next.map(|next| next.name().to_owned()),
-            delimiter: input.delimiter,
+            next_marker: page.next.map(|next| name(next.name().to_owned())),
+            delimiter: input.delimiter.map(name),
             encoding_type: input.encoding_type,
-            contents: Some(objects.into_iter().map(convert::entry).collect()),
-            common_prefixes: Some(convert::prefixes(page.prefixes)),
+            contents: Some(objects.into_iter().map(|object| encoding.entry(object)).collect()),
+            common_prefixes: Some(encoding.prefixes(page.prefixes)),
             ..ListObjectsOutput::default()
         }))
     }
