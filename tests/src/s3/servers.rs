@@ -6,6 +6,7 @@ use crate::s3::cases::Answer;
 use crate::tools::{free_port, installed, windlass};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
+use std::env;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
@@ -29,18 +30,14 @@ pub struct Server {
     pub bucket: String,
     processes: Vec<Child>,
     /// What it stores, and its logs.
-    pub directory: TempDir,
+    pub directory: PathBuf,
+    /// The directory, where it ends with the server.
+    kept: Option<TempDir>,
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        for process in &mut self.processes {
-            // wrangler has processes of its own: each was made the head of its group.
-            if let Some(group) = i32::try_from(process.id()).ok().and_then(Pid::from_raw) {
-                let _ = kill_process_group(group, Signal::KILL);
-            }
-            let _ = process.wait();
-        }
+        self.kill();
     }
 }
 
@@ -54,35 +51,48 @@ fn start(command: &mut Command, log: &Path) -> Child {
         .unwrap_or_else(|error| panic!("{command:?}: {error}"))
 }
 
-/// The local R2: so many processes on one directory.
+/// The local R2: so many processes on one directory, which ends with them.
 ///
 /// # Panics
 /// When it does not start.
-pub fn sandbox(processes: usize, arguments: &[&str]) -> Server {
+pub fn sandbox(processes: usize) -> Server {
     let directory = tempfile::tempdir().expect("a directory");
-    let mut children = Vec::new();
-    let mut lines: Vec<Value> = Vec::new();
+    let mut server = sandbox_in(directory.path(), processes);
+    server.kept = Some(directory);
+    server
+}
+
+/// The local R2: so many processes on this directory.
+///
+/// # Panics
+/// When it does not start.
+pub fn sandbox_in(directory: &Path, processes: usize) -> Server {
+    let mut server = Server {
+        name: "local R2",
+        endpoints: Vec::new(),
+        admin_url: None,
+        keys: keys(),
+        bucket: String::new(),
+        processes: Vec::new(),
+        directory: directory.to_owned(),
+        kept: None,
+    };
     for number in 0..processes {
         let mut command = Command::new(windlass());
         command.args(["sandbox", "r2", "--bucket", "states", "--admin", "127.0.0.1:0", "--directory"]);
-        command.arg(directory.path()).args(arguments).stdout(Stdio::piped());
-        let mut child = start(&mut command, &directory.path().join(format!("log-{number}")));
+        command.arg(directory).stdout(Stdio::piped());
+        server.processes.push(start(&mut command, &directory.join(format!("log-{number}"))));
+        let out = server.processes[number].stdout.take().expect("a pipe");
         let mut line = String::new();
-        let out = child.stdout.take().expect("a pipe");
         BufReader::new(out).read_line(&mut line).expect("a line");
-        children.push(child);
-        lines.push(serde_json::from_str(&line).expect("one line of JSON"));
+        let line: Value = serde_json::from_str(&line).expect("one line of JSON");
+        let text = |name: &str| line[name].as_str().expect("text").to_owned();
+        server.endpoints.push(text("endpoint"));
+        server.admin_url = Some(text("admin_url"));
+        server.keys = Keys { id: text("access_key_id"), secret: text("secret_access_key") };
+        server.bucket = text("bucket");
     }
-    let text = |line: &Value, name: &str| line[name].as_str().expect("text").to_owned();
-    Server {
-        name: "local R2",
-        endpoints: lines.iter().map(|line| text(line, "endpoint")).collect(),
-        admin_url: Some(text(&lines[0], "admin_url")),
-        keys: Keys { id: text(&lines[0], "access_key_id"), secret: text(&lines[0], "secret_access_key") },
-        bucket: text(&lines[0], "bucket"),
-        processes: children,
-        directory,
-    }
+    server
 }
 
 fn keys() -> Keys {
@@ -96,6 +106,25 @@ fn r2_tools() -> Option<PathBuf> {
 /// The directory to put on `PYTHONPATH` for boto3; `None` where the test is to be skipped.
 pub fn boto3() -> Option<PathBuf> {
     r2_tools()
+}
+
+/// The real Terraform: `WINDLASS_TERRAFORM`, else the one on the path; `None` where the test is to be skipped.
+///
+/// # Panics
+/// When there is none and nobody said that the test may be skipped.
+pub fn terraform() -> Option<PathBuf> {
+    let named = env::var_os("WINDLASS_TERRAFORM").map(PathBuf::from);
+    let on_path = || {
+        let path = env::var_os("PATH")?;
+        env::split_paths(&path).map(|directory| directory.join("terraform")).find(|program| program.is_file())
+    };
+    let found = named.or_else(on_path);
+    if found.is_none() {
+        let missing = "terraform is missing: put it on the path, or set WINDLASS_TERRAFORM";
+        assert!(env::var_os("WINDLASS_ALLOW_SKIP").is_some(), "{missing}");
+        eprintln!("SKIPPED: {missing}");
+    }
+    found
 }
 
 /// Cloudflare's own local R2, in wrangler. It needs a newer Node than most have, so that one is brought along.
@@ -137,7 +166,8 @@ pub async fn wrangler() -> Option<Server> {
         keys,
         bucket: "states".into(),
         processes: vec![process],
-        directory,
+        directory: directory.path().to_owned(),
+        kept: Some(directory),
     };
     server.wait("GET", "/states").await;
     Some(server)
@@ -200,7 +230,8 @@ pub async fn seaweedfs() -> Option<Server> {
         keys,
         bucket: "states".into(),
         processes: vec![process],
-        directory,
+        directory: directory.path().to_owned(),
+        kept: Some(directory),
     };
     // The bucket can be made when all its parts have found each other, and written to a little later.
     server.wait("PUT", "/states").await;
@@ -209,6 +240,62 @@ pub async fn seaweedfs() -> Option<Server> {
 }
 
 impl Server {
+    /// Kills every process of it at once, without a word.
+    pub fn kill(&mut self) {
+        for process in &mut self.processes {
+            // wrangler has processes of its own: each was made the head of its group.
+            if let Some(group) = i32::try_from(process.id()).ok().and_then(Pid::from_raw) {
+                let _ = kill_process_group(group, Signal::KILL);
+            }
+            let _ = process.wait();
+        }
+        self.processes.clear();
+    }
+
+    /// The process id of its first process.
+    ///
+    /// # Panics
+    /// When it was killed.
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.processes[0].id()).expect("a process id")
+    }
+
+    /// Sends one signed request.
+    pub async fn send(
+        &self,
+        method: &str,
+        key: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Option<Answer> {
+        let headers: Vec<_> = headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        let path = format!("/{}/{key}", self.bucket);
+        let signed =
+            sign(Form::Payload, &self.keys, &self.endpoints[0], (method, &path), &[], &headers, body);
+        Answer::of(&http_client(), method, signed).await
+    }
+
+    /// Orders a fault of the local R2.
+    ///
+    /// # Panics
+    /// When there is no admin endpoint, or it refuses.
+    pub async fn order(&self, fault: &Value) {
+        let url = format!("{}/faults", self.admin_url.as_ref().expect("an admin endpoint"));
+        let answer = http_client().post(url).body(fault.to_string()).send().await.expect("an answer");
+        assert_eq!(answer.status(), 204, "{:?}", answer.text().await);
+    }
+
+    /// The requests that the local R2 was sent, and forgets them.
+    ///
+    /// # Panics
+    /// When there is no admin endpoint.
+    pub async fn requests(&self) -> Vec<Value> {
+        let url = format!("{}/requests", self.admin_url.as_ref().expect("an admin endpoint"));
+        let text = http_client().get(&url).send().await.expect("an answer").text().await.expect("a body");
+        http_client().delete(&url).send().await.expect("an answer");
+        serde_json::from_str(&text).expect("JSON")
+    }
+
     /// Repeats a request until it is answered with success.
     async fn wait(&self, method: &str, path: &str) {
         let client = http_client();
@@ -219,7 +306,7 @@ impl Server {
             if answer.as_ref().is_some_and(|answer| answer.status == 200 || answer.status == 409) {
                 return;
             }
-            let log = fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
+            let log = fs::read_to_string(self.directory.join("log")).unwrap_or_default();
             assert!(Instant::now() < deadline, "{} does not answer: {answer:?}\n{log}", self.name);
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
