@@ -7,14 +7,16 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use windlass_tests::s3::cases::{self, Case, Group};
+use windlass_tests::s3::cases::{self, Answer, Case, Group};
 use windlass_tests::s3::race;
 use windlass_tests::s3::servers::{self, Server};
-use windlass_tests::s3::sigv4::{Keys, sha256};
-use windlass_tests::{Signal, http_client, repository, signal};
+use windlass_tests::s3::sigv4::{Form, Keys, sha256, sign};
+use windlass_tests::{Signal, get, http_client, repository, signal, windlass};
 
 /// As many takers and rounds as decide that a lock is one.
 const TAKERS: usize = 50;
@@ -112,6 +114,53 @@ async fn two_processes_on_one_directory_are_one_r2() {
     assert_eq!(stands_at, wanted);
 }
 
+/// What a script or a supervisor relies on: one line, an exit code, and no keys where they are not wanted.
+#[tokio::test(flavor = "multi_thread")]
+async fn as_a_process() {
+    let directory = tempfile::tempdir().unwrap();
+    let sandbox = |arguments: &[&str]| {
+        let mut command = Command::new(windlass());
+        command.args(["sandbox", "r2", "--directory"]).arg(directory.path()).args(arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    };
+    for (end, code) in [(Signal::TERM, 0), (Signal::INT, 130)] {
+        let arguments = ["--hide-keys", "--limit-writes", "--bucket", "states", "--admin", "127.0.0.1:0"];
+        let mut child = sandbox(&arguments).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let printed: Value = serde_json::from_str(&line).unwrap();
+        let names: Vec<_> = printed.as_object().unwrap().keys().cloned().collect();
+        assert_eq!(names, ["admin_url", "bucket", "endpoint"]);
+        let kept = fs::read_to_string(directory.path().join("r2/credentials")).unwrap();
+        let (id, secret) = kept.trim().split_once('\n').unwrap();
+        let keys = Keys { id: id.into(), secret: secret.into() };
+        let limit = format!("{}/write-interval", printed["admin_url"].as_str().unwrap());
+        assert_eq!(get(&limit).await, (200, "1000".into()), "R2's own limit");
+        // Longer than any machine takes for two requests.
+        assert_eq!(http_client().put(&limit).body("3600000").send().await.unwrap().status(), 204);
+        let endpoint = printed["endpoint"].as_str().unwrap();
+        let mut statuses = Vec::new();
+        for key in ["a", "a", "b"] {
+            let path = format!("/states/{key}-{code}");
+            let signed = sign(Form::Payload, &keys, endpoint, ("PUT", &path), &[], &[], b"x");
+            statuses.push(Answer::of(&http_client(), "PUT", signed).await.unwrap().status);
+        }
+        assert_eq!(statuses, [200, 429, 200]);
+        signal(i32::try_from(child.id()).unwrap(), end);
+        let ended = child.wait_with_output().unwrap();
+        assert_eq!(ended.status.code(), Some(code));
+        assert!(ended.stderr.is_empty(), "{}", String::from_utf8_lossy(&ended.stderr));
+    }
+    for (arguments, code) in [(["--listen", "0.0.0.0:0"], "WL0803"), (["--listen", "127.0.0.1:0"], "WL0804")]
+    {
+        let ended = sandbox(&arguments).args(["--bucket", "No_Bucket"]).output().unwrap();
+        assert_eq!(ended.status.code(), Some(3));
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert!(said.contains(code), "{said}");
+    }
+}
+
 /// What is killed at any moment leaves each key with bytes and description of one write, and of no older one than was
 /// acknowledged.
 #[tokio::test(flavor = "multi_thread")]
@@ -136,9 +185,10 @@ async fn killed_while_it_writes() {
         }
         let drafts = fs::read_dir(directory.path().join("r2/drafts")).unwrap().count();
         assert_eq!(drafts, 0, "what was left is swept up");
-        let after = Duration::from_millis(rand::random_range(5..150));
+        let after = Duration::from_millis(rand::random_range(0..150));
+        let begun = AtomicUsize::new(0);
         let writes = (0..KEYS).map(|number| {
-            let server = &server;
+            let (server, begun) = (&server, &begun);
             async move {
                 let mut done = 0;
                 for write in (next..).step_by(KEYS) {
@@ -146,7 +196,10 @@ async fn killed_while_it_writes() {
                     let (name, hash) = (write.to_string(), sha256(body.as_bytes()));
                     let about = [("x-amz-meta-write", name.as_str()), ("x-amz-meta-sha256", hash.as_str())];
                     match server.send("PUT", &format!("key-{number}"), &about, body.as_bytes()).await {
-                        Some(answer) if answer.status == 200 => done = write,
+                        Some(answer) if answer.status == 200 => {
+                            done = write;
+                            begun.fetch_add(1, Ordering::Relaxed);
+                        }
                         _ => break,
                     }
                 }
@@ -155,6 +208,9 @@ async fn killed_while_it_writes() {
         });
         let pid = server.pid();
         let kill = async {
+            while begun.load(Ordering::Relaxed) == 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
             tokio::time::sleep(after).await;
             signal(pid, Signal::KILL);
         };
