@@ -43,7 +43,7 @@ pub enum Group {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Step {
-    /// `METHOD /key?query` in the test's bucket, or `METHOD //bucket…` outside of it. `{…}` is replaced: see [`fill`].
+    /// `METHOD /key?query` in the test's bucket, or `METHOD //bucket…` outside of it. `{…}` is replaced, as in all that is sent or expected: see `fill`.
     pub send: String,
     /// Headers.
     #[serde(default)]
