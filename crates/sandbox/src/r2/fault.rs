@@ -1,4 +1,4 @@
-//! Faults to order: which request meets which. Pure: see [`Faults::next`].
+//! Faults to order: which request meets which. Pure: see [`Faults::meet`].
 
 use serde::{Deserialize, Serialize};
 

@@ -28,7 +28,7 @@ pub use server::{Handle, Request, Service, start};
 
 use secrecy::SecretString;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Every code of this module, in order. Each has a page in `docs/errors/`.
@@ -62,6 +62,16 @@ pub struct Keys {
     pub access_key_id: String,
     /// The secret.
     pub secret_access_key: SecretString,
+}
+
+/// The keys of a data directory, which are made where there are none: for whoever starts the server as a process and
+/// wants to know them beforehand. It blocks.
+///
+/// # Errors
+/// [`Error::Directory`] when the directory cannot be used.
+pub fn keys_of(directory: &Path) -> Result<Keys, Error> {
+    let made = std::fs::create_dir_all(directory).and_then(|()| credentials::of_directory(directory));
+    made.map_err(|source| Error::Directory { directory: directory.to_owned(), source })
 }
 
 impl Options {

@@ -19,7 +19,9 @@ pub fn file_name(key: &str) -> String {
         match byte {
             b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' => name.push(char::from(byte)),
             // Writing to a string does not fail.
-            _ => drop(write!(name, "%{byte:02x}")),
+            _ => {
+                let _ = write!(name, "%{byte:02x}");
+            }
         }
     }
     if name.len() <= LONGEST {

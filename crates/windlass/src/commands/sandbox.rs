@@ -53,6 +53,9 @@ struct R2Args {
     /// Refuse a second write to one key within a second, as R2 does
     #[arg(long)]
     limit_writes: bool,
+    /// Leave the keys out of what is printed, where that becomes a log: they are in the file `credentials`
+    #[arg(long)]
+    hide_keys: bool,
 }
 
 /// Runs the command.
@@ -80,13 +83,13 @@ async fn run_r2(args: R2Args, context: &Context) -> Result<ExitCode, Failure> {
         |cause: std::io::Error| Error::Environment { what: "the listening socket", cause: cause.to_string() };
     let address = service.local_address().map_err(unknown)?;
     let admin = service.admin_address().map_err(unknown)?;
-    let mut line = json!({
-        "endpoint": format!("http://{address}"),
-        "access_key_id": service.keys().access_key_id,
+    let mut line = json!({ "endpoint": format!("http://{address}"), "bucket": args.bucket });
+    if !args.hide_keys {
+        let keys = service.keys();
+        line["access_key_id"] = json!(keys.access_key_id);
         // What the stand-in was started for: it opens nothing but what is on this machine already.
-        "secret_access_key": service.keys().secret_access_key.expose_secret(),
-        "bucket": args.bucket,
-    });
+        line["secret_access_key"] = json!(keys.secret_access_key.expose_secret());
+    }
     if let Some(address) = admin {
         line["admin_url"] = json!(format!("http://{address}"));
     }

@@ -48,35 +48,6 @@ const HARMLESS_VALUES: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Operations that there are here. Everything else is refused by its name.
-const OPERATIONS: &[&str] = &[
-    "AbortMultipartUpload",
-    "CompleteMultipartUpload",
-    "CopyObject",
-    "CreateBucket",
-    "CreateMultipartUpload",
-    "DeleteBucket",
-    "DeleteObject",
-    "DeleteObjects",
-    "GetBucketEncryption",
-    "GetBucketLocation",
-    "GetBucketReplication",
-    "GetBucketTagging",
-    "GetBucketVersioning",
-    "GetObject",
-    "GetObjectLockConfiguration",
-    "HeadBucket",
-    "HeadObject",
-    "ListBuckets",
-    "ListMultipartUploads",
-    "ListObjects",
-    "ListObjectsV2",
-    "ListParts",
-    "PutObject",
-    "UploadPart",
-    "UploadPartCopy",
-];
-
 /// The length of an R2 access key id: 128 bits in hex.
 pub const ACCESS_KEY_LENGTH: usize = 32;
 
@@ -111,15 +82,26 @@ pub struct Implemented;
 #[async_trait::async_trait]
 impl S3Access for Implemented {
     async fn check(&self, context: &mut S3AccessContext<'_>) -> S3Result<()> {
+        if is_version_2(context.headers(), context.uri().query()) {
+            return Err(Refusal::InvalidRequest("Please use AWS4-HMAC-SHA256".into()).into());
+        }
         if context.credentials().is_none() {
             return Err(Refusal::InvalidArgument("Authorization".into()).into());
         }
         let operation = context.s3_op().name();
-        if !OPERATIONS.contains(&operation) {
+        if !super::is_operation(operation) {
             return Err(Refusal::NotImplemented(operation.to_owned().into()).into());
         }
         Ok(check_headers(operation, context.headers())?)
     }
+}
+
+/// Whether a request is signed in the old way, which `s3s` knows and R2 does not.
+fn is_version_2(headers: &HeaderMap, query: Option<&str>) -> bool {
+    let in_header =
+        headers.get(http::header::AUTHORIZATION).is_some_and(|value| value.as_bytes().starts_with(b"AWS "));
+    let mut pairs = query.unwrap_or_default().split('&');
+    in_header || pairs.any(|pair| pair.starts_with("Signature="))
 }
 
 /// Refuses a request with a header that R2 does not implement.
@@ -167,6 +149,22 @@ mod tests {
         }
         assert!(check("GetObject", "x-amz-expected-bucket-owner", "1").is_err());
         assert!(check("UploadPart", "x-amz-server-side-encryption", "AES256").is_err());
+    }
+
+    #[test]
+    fn old_signatures_are_known() {
+        let headers = HeaderMap::from_iter([("authorization".parse().unwrap(), "AWS a:b".parse().unwrap())]);
+        assert!(is_version_2(&headers, None));
+        assert!(is_version_2(&HeaderMap::new(), Some("AWSAccessKeyId=a&Signature=b")));
+        let new =
+            HeaderMap::from_iter([("authorization".parse().unwrap(), "AWS4-HMAC-SHA256 a".parse().unwrap())]);
+        assert!(!is_version_2(&new, Some("X-Amz-Signature=b")));
+    }
+
+    #[test]
+    fn operations_that_there_are() {
+        assert!(super::super::is_operation("GetObject"));
+        assert!(!super::super::is_operation("ListObjectVersions"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue};
 use s3s::S3Error;
 use s3s::dto::*;
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::ops::Range as Bytes;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -185,8 +186,55 @@ pub fn merge(directive: &str, source: Described, new: Described) -> Result<Descr
     }
 }
 
-/// An object as a listing has it.
-pub fn entry(object: Object) -> s3s::dto::Object {
+/// How names are written in a listing: as they are, or percent-encoded, for clients whose XML cannot hold every key.
+#[derive(Clone, Copy, Debug)]
+pub struct Encoding {
+    url: bool,
+}
+
+impl Encoding {
+    /// What the client asks for.
+    pub fn new(wanted: Option<&EncodingType>) -> Result<Self, Refusal> {
+        match wanted.map(EncodingType::as_str) {
+            None => Ok(Self { url: false }),
+            Some(EncodingType::URL) => Ok(Self { url: true }),
+            Some(other) => {
+                Err(Refusal::NotImplemented(format!("Unrecognized encoding-type \"{other}\"").into()))
+            }
+        }
+    }
+
+    /// A name in this form.
+    pub fn name(self, name: String) -> String {
+        if !self.url {
+            return name;
+        }
+        let mut encoded = String::with_capacity(name.len());
+        for byte in name.bytes() {
+            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+                encoded.push(char::from(byte));
+            } else {
+                // Writing to a string does not fail.
+                let _ = write!(encoded, "%{byte:02X}");
+            }
+        }
+        encoded
+    }
+
+    /// An object as a listing has it.
+    pub fn entry(self, object: Object) -> s3s::dto::Object {
+        let mut entry = entry(object);
+        entry.key = entry.key.map(|key| self.name(key));
+        entry
+    }
+
+    /// Common prefixes as a listing has them.
+    pub fn prefixes(self, prefixes: Vec<String>) -> Vec<CommonPrefix> {
+        prefixes.into_iter().map(|prefix| CommonPrefix { prefix: Some(self.name(prefix)) }).collect()
+    }
+}
+
+fn entry(object: Object) -> s3s::dto::Object {
     let class = object.headers.storage_class.unwrap_or_else(|| "STANDARD".to_owned());
     s3s::dto::Object {
         key: Some(object.key),
@@ -196,11 +244,6 @@ pub fn entry(object: Object) -> s3s::dto::Object {
         storage_class: Some(ObjectStorageClass::from(class)),
         ..s3s::dto::Object::default()
     }
-}
-
-/// Common prefixes as a listing has them.
-pub fn prefixes(prefixes: Vec<String>) -> Vec<CommonPrefix> {
-    prefixes.into_iter().map(|prefix| CommonPrefix { prefix: Some(prefix) }).collect()
 }
 
 /// A part as a listing has it.
@@ -270,6 +313,15 @@ mod tests {
         assert_eq!(conditions.if_match, None);
         let conditions = write_conditions(&headers, "cf-copy-destination-if-").unwrap();
         assert_eq!(conditions.if_match, Some(Tag::Exactly("abc".into())));
+    }
+
+    #[test]
+    fn names_in_a_listing() {
+        let as_they_are = Encoding::new(None).unwrap();
+        assert_eq!(as_they_are.name("a b/é".into()), "a b/é");
+        let url = Encoding::new(Some(&EncodingType::from_static("url"))).unwrap();
+        assert_eq!(url.name("a b/é".into()), "a%20b%2F%C3%A9");
+        assert!(Encoding::new(Some(&EncodingType::from_static("x"))).is_err());
     }
 
     #[test]

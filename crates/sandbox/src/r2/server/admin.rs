@@ -5,7 +5,7 @@
 //! | `POST /faults` | orders a [`Fault`] |
 //! | `GET /faults`, `DELETE /faults` | those that are still to come |
 //! | `GET /requests`, `DELETE /requests` | what was asked and answered |
-//! | `PUT /write-interval` | R2's limit: milliseconds between two writes to one key; 0 for none |
+//! | `GET /write-interval`, `PUT /write-interval` | R2's limit: milliseconds between two writes to one key; 0 for none |
 
 use super::{Request, Shared};
 use crate::r2::fault::Fault;
@@ -13,7 +13,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, put};
+use axum::routing::get;
 use bytes::Bytes;
 use serde::Serialize;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub async fn run(listener: TcpListener, shared: Arc<Shared>, mut stopping: watch
     let router = Router::new()
         .route("/faults", get(faults).post(add_fault).delete(clear_faults))
         .route("/requests", get(requests).delete(clear_requests))
-        .route("/write-interval", put(write_interval))
+        .route("/write-interval", get(write_interval).put(set_write_interval))
         .with_state(shared);
     let stop = async move {
         let _ = stopping.wait_for(|stop| *stop).await;
@@ -72,7 +72,11 @@ async fn clear_requests(State(shared): State<Arc<Shared>>) -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
-async fn write_interval(State(shared): State<Arc<Shared>>, body: String) -> Response {
+async fn write_interval(State(shared): State<Arc<Shared>>) -> Response {
+    json(&shared.store.write_interval().unwrap_or(0))
+}
+
+async fn set_write_interval(State(shared): State<Arc<Shared>>, body: String) -> Response {
     match body.trim().parse() {
         Ok(millis) => {
             shared.store.limit_writes(Some(Duration::from_millis(millis)));

@@ -19,7 +19,7 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// A new file in `directory`, locked for as long as it is open: see [`sweep`].
+    /// A new file in `directory`, locked for as long as it is open, so that no start of another process sweeps it up.
     pub fn new(directory: &Path, sweep_lock: &Path) -> io::Result<Self> {
         let _no_sweep = lock::wait(sweep_lock, lock::Kind::Shared)?;
         let path = directory.join(uuid::Uuid::new_v4().to_string());

@@ -89,7 +89,8 @@ impl Store {
         self.write_interval.store(interval.map_or(0, millis), Ordering::Relaxed);
     }
 
-    fn write_interval(&self) -> Option<u64> {
+    /// The limit that is kept, in milliseconds.
+    pub fn write_interval(&self) -> Option<u64> {
         Some(self.write_interval.load(Ordering::Relaxed)).filter(|interval| *interval > 0)
     }
 
