@@ -228,7 +228,7 @@ fn fill(text: &str, values: &BTreeMap<String, String>) -> String {
             rest = after;
             continue;
         };
-        let of = |text: &str| Md5::checksum(text.as_bytes()).as_ref().to_vec();
+        let of = |text: &str| <_ as AsRef<[u8]>>::as_ref(&Md5::checksum(text.as_bytes())).to_vec();
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         match name.split_once(':') {
             None if name.is_empty() => filled.push_str("{}"),
