@@ -263,10 +263,10 @@ mod tests {
 
     #[test]
     fn mistakes_say_what_and_how() {
-        let error = Cli::command().try_get_matches_from(["windlass", "stats"]).unwrap_err();
+        let error = Cli::command().try_get_matches_from(["windlass", "explian"]).unwrap_err();
         let (message, help) = split(&error.render().to_string());
-        assert_eq!(message, "unrecognized subcommand 'stats'");
-        assert!(help.contains("a similar subcommand exists: 'status'"), "{help}");
+        assert_eq!(message, "unrecognized subcommand 'explian'");
+        assert!(help.contains("a similar subcommand exists: 'explain'"), "{help}");
     }
 
     #[test]
