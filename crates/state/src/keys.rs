@@ -8,7 +8,7 @@ use age::x25519;
 use bytes::Bytes;
 use secrecy::{ExposeSecret, SecretString};
 use std::fmt;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::str::FromStr;
@@ -215,6 +215,21 @@ impl Keys {
         if !is_sealed(stored) {
             return Ok(stored.clone());
         }
+        let mut content = Vec::with_capacity(stored.len());
+        self.open_into(place, stored, &mut content)?;
+        Ok(content.into())
+    }
+
+    /// Decrypts piece by piece, for what is not to be in memory as a whole.
+    ///
+    /// # Errors
+    /// As [`Keys::open`].
+    pub fn open_into(&self, place: &str, stored: &[u8], content: &mut impl Write) -> Result<(), Error> {
+        if !is_sealed(stored) {
+            return content
+                .write_all(stored)
+                .map_err(|error| Error::Corrupt { place: place.to_owned(), reason: error.to_string() });
+        }
         if self.0.is_empty() {
             return Err(Error::NoKey { place: place.to_owned() });
         }
@@ -232,7 +247,7 @@ impl Keys {
             })
             .collect();
         use age::DecryptError as Why;
-        let decryptor = age::Decryptor::new(&stored[..]).map_err(|error| corrupt(error.to_string()))?;
+        let decryptor = age::Decryptor::new(stored).map_err(|error| corrupt(error.to_string()))?;
         let mut reader = match decryptor.decrypt(identities.iter().map(|identity| &**identity)) {
             Ok(reader) => reader,
             Err(Why::NoMatchingKeys | Why::DecryptionFailed | Why::KeyDecryptionFailed) => {
@@ -240,11 +255,9 @@ impl Keys {
             }
             Err(error) => return Err(corrupt(format!("the encryption's header: {error}"))),
         };
-        let mut content = Vec::with_capacity(stored.len());
-        reader
-            .read_to_end(&mut content)
-            .map_err(|error| corrupt(format!("the encrypted content is cut off or changed: {error}")))?;
-        Ok(content.into())
+        std::io::copy(&mut reader, content)
+            .map(drop)
+            .map_err(|error| corrupt(format!("the encrypted content is cut off or changed: {error}")))
     }
 }
 
