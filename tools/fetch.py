@@ -71,7 +71,7 @@ def install_with_npm(lock_file, target):
 
 
 def install(store, name, lock_file, stamp):
-    say(f"fetching {name} (tools/{lock_file.name})")
+    say(f"fetching {name} (tools/{lock_file.relative_to(TOOLS)})")
     began = time.monotonic()
     work = Path(tempfile.mkdtemp(prefix=".new.", dir=store))
     built, group = work / "built", store / name

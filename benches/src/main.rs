@@ -21,6 +21,7 @@ mod plan;
 mod process;
 mod raw;
 mod report;
+mod state;
 mod ways;
 
 use std::io::Write;
@@ -48,6 +49,8 @@ enum Command {
     Dedup(dedup::Options),
     /// A plan without changes against Terraform's, and making streams against a plain loop
     Plan(plan::Options),
+    /// Moving a large Terraform state to R2 against `terraform init -migrate-state`
+    State(state::Options),
 }
 
 /// How the result is written.
@@ -73,6 +76,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
             Command::Ingest(options) => ingest::run(options).await,
             Command::Dedup(options) => dedup::run(options).await,
             Command::Plan(options) => plan::run(options).await,
+            Command::State(options) => state::run(options),
         }
     };
     tokio::select! {

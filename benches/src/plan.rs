@@ -82,9 +82,11 @@ pub async fn run(options: &Options) -> Result<ExitCode> {
 
 /// How long a run took, and how much memory it had at the most.
 #[derive(Clone, Copy, Debug)]
-struct Cost {
-    took: Duration,
-    peak_kib: u64,
+pub struct Cost {
+    /// How long.
+    pub took: Duration,
+    /// How much memory.
+    pub peak_kib: u64,
 }
 
 struct Fleet<'a> {
@@ -168,7 +170,7 @@ fn terraform_plan(program: &Path, directory: &Path) -> Result<Cost> {
 }
 
 /// Runs a program that must end with 0, and measures it: its memory is looked at while it runs.
-fn measured(command: &mut Command) -> Result<(Cost, String)> {
+pub fn measured(command: &mut Command) -> Result<(Cost, String)> {
     let began = Instant::now();
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let id = child.id();
@@ -205,7 +207,8 @@ fn peak_kib(process: u32) -> Option<u64> {
     line.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
-fn median(costs: &[Cost]) -> Option<Cost> {
+/// The one in the middle, by time.
+pub fn median(costs: &[Cost]) -> Option<Cost> {
     let mut sorted = costs.to_vec();
     sorted.sort_by_key(|cost| cost.took);
     sorted.get(sorted.len() / 2).copied()

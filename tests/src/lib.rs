@@ -10,6 +10,8 @@ pub mod filestore;
 mod fleet;
 mod load;
 pub mod raw_http;
+pub mod s3;
+pub mod terraform;
 pub mod tools;
 pub mod vectors;
 

@@ -49,7 +49,7 @@ pub fn nats_py() -> Option<PathBuf> {
 
 /// What a test cannot do without. It fails where that is missing, or is skipped where `WINDLASS_ALLOW_SKIP` says that it
 /// may be: a skipped test must be somebody's decision.
-fn installed(variable: &str, below_tools: &str) -> Option<PathBuf> {
+pub fn installed(variable: &str, below_tools: &str) -> Option<PathBuf> {
     let path =
         env::var_os(variable).map_or_else(|| repository().join(".tools").join(below_tools), PathBuf::from);
     if path.exists() {

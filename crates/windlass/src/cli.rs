@@ -13,7 +13,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
     agent, apply, certificates, completion, creds, doctor, down, events, explain, init, logs, nats, plan,
-    receive, schema, state_records, status, topology, up, validate,
+    receive, sandbox, schema, state, state_records, status, topology, up, validate,
 };
 use crate::context::{Context, Format};
 use crate::failure::{Error, Failure};
@@ -176,6 +176,8 @@ pub enum Command {
     /// Show the fleet's certificates, or change who signs them
     #[command(long_about = certificates::LONG_ABOUT)]
     Certificates(certificates::Args),
+    /// Keep Terraform's state safe: migrate, verify, restore, encrypt
+    State(state::Args),
     /// Watch, send, show and replay GitHub's events
     Events(events::Args),
     /// Check a fleet file and report every mistake in it
@@ -197,6 +199,9 @@ pub enum Command {
     /// Keep the fleet's parts on this machine running
     #[command(hide = true)]
     Agent(agent::Args),
+    /// Run a stand-in for what is in the cloud
+    #[command(hide = true)]
+    Sandbox(sandbox::Args),
 }
 
 /// Parses the arguments. `Err` is the exit code after help, the version or a mistake was printed.
@@ -277,10 +282,10 @@ mod tests {
 
     #[test]
     fn mistakes_say_what_and_how() {
-        let error = Cli::command().try_get_matches_from(["windlass", "stats"]).unwrap_err();
+        let error = Cli::command().try_get_matches_from(["windlass", "explian"]).unwrap_err();
         let (message, help) = split(&error.render().to_string());
-        assert_eq!(message, "unrecognized subcommand 'stats'");
-        assert!(help.contains("a similar subcommand exists: 'status'"), "{help}");
+        assert_eq!(message, "unrecognized subcommand 'explian'");
+        assert!(help.contains("a similar subcommand exists: 'explain'"), "{help}");
     }
 
     #[test]

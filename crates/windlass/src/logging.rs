@@ -39,8 +39,8 @@ pub fn start(base: LevelFilter, verbosity: i8, file: Option<File>) {
 /// `level` for Windlass, and `warn` at most for everything else.
 fn own(level: LevelFilter) -> EnvFilter {
     let others = level.min(LevelFilter::WARN);
-    // A target is matched by its beginning, so this is every crate of ours.
-    EnvFilter::new(format!("{others},windlass={level}"))
+    // A target is matched by its beginning, so this is every crate of ours. `s3s` calls each refused request an error.
+    EnvFilter::new(format!("{others},s3s=off,windlass={level}"))
 }
 
 fn level(base: LevelFilter, verbosity: i8) -> LevelFilter {

@@ -14,7 +14,9 @@ pub mod logs;
 pub mod nats;
 pub mod plan;
 pub mod receive;
+pub mod sandbox;
 pub mod schema;
+pub mod state;
 pub mod state_records;
 pub mod status;
 pub mod topology;
@@ -57,6 +59,10 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitCode, Failure> {
         Command::Agent(args) => {
             log(LevelFilter::INFO);
             on_one_thread(agent::run(args, context))
+        }
+        Command::Sandbox(args) => {
+            log(LevelFilter::WARN);
+            on_all_threads(sandbox::run(args, context))
         }
         Command::Plan(args) => {
             log(LevelFilter::WARN);
@@ -105,6 +111,10 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitCode, Failure> {
         Command::Doctor(args) => {
             log(LevelFilter::WARN);
             on_one_thread(doctor::run(args, context))
+        }
+        Command::State(args) => {
+            log(LevelFilter::WARN);
+            on_all_threads(state::run(args, context))
         }
         Command::Events(args) => {
             log(LevelFilter::WARN);
