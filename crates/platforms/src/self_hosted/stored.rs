@@ -8,11 +8,10 @@ use std::time::Duration;
 use windlass_engine::{Address, Data, Difference, FieldChange, How, Kind, Risk, Trouble};
 use windlass_fleet::{Bytes, Period};
 use windlass_nats::async_nats::Client;
-use windlass_nats::async_nats::jetstream;
 use windlass_nats::consumer::{self, ConsumerSpec};
 use windlass_nats::stream::{
-    Compression, Decision, Discard, Found, KvBucketSpec, ObjectBucketSpec, Refusal, Retention, Spec, Storage,
-    StreamSpec, decide,
+    self, Compression, Decision, Discard, Found, KvBucketSpec, ObjectBucketSpec, Refusal, Retention, Spec,
+    Storage, StreamSpec, decide,
 };
 
 /// The stream underneath: `OBJ_…` for an object bucket, `KV_…` for a key-value bucket.
@@ -147,17 +146,12 @@ fn consumer_spec(body: &Value) -> ConsumerSpec {
 
 /// Every stream of the account, as the server answers it.
 pub(super) async fn list(client: &Client) -> Result<BTreeMap<String, Value>, Trouble> {
-    let context = jetstream::new(client.clone());
     let page = async |offset: u64| -> Result<Value, Trouble> {
-        let failed = |reason: String| {
-            Trouble::new("WL0603", format!("the streams cannot be listed: {reason}"), "windlass status")
-        };
-        let answer: Result<Value, _> = context.request("STREAM.LIST", &json!({ "offset": offset })).await;
-        let answer = answer.map_err(|error| failed(error.to_string()))?;
-        match answer.get("error") {
-            None => Ok(answer),
-            Some(error) => Err(failed(error["description"].as_str().unwrap_or("refused").to_owned())),
-        }
+        let body = json!({ "offset": offset });
+        let answer = stream::ask(client, "list the streams", "STREAM.LIST".to_owned(), &body).await;
+        answer.map_err(|error| {
+            Trouble::new("WL0603", format!("the streams cannot be listed: {error}"), "windlass status")
+        })
     };
     let first = page(0).await?;
     let total = first["total"].as_u64().unwrap_or(0);
@@ -296,17 +290,13 @@ pub(super) async fn delete_consumer(client: &Client, body: &Value) -> Result<(),
 
 /// Deletes it with everything in it.
 pub(super) async fn delete(client: &Client, address: &Address) -> Result<(), Trouble> {
-    let context = jetstream::new(client.clone());
-    let failed = |reason: String| {
-        Trouble::new("WL0604", format!("{address} could not be deleted: {reason}"), "windlass status")
-    };
     let subject = format!("STREAM.DELETE.{}", stream_name(address));
-    let answer: Value =
-        context.request(subject, &json!({})).await.map_err(|error| failed(error.to_string()))?;
-    match answer.get("error") {
+    match stream::ask(client, &format!("delete {address}"), subject, &json!({})).await {
         // It is gone already.
-        Some(error) if error["err_code"] == 10_059 => Ok(()),
-        Some(error) => Err(failed(error["description"].as_str().unwrap_or("refused").to_owned())),
-        None => Ok(()),
+        Err(windlass_nats::Error::JetStream { code: Some(10_059), .. }) | Ok(_) => Ok(()),
+        Err(error) => {
+            let message = format!("{address} could not be deleted: {error}");
+            Err(Trouble::new("WL0604", message, "windlass status"))
+        }
     }
 }
