@@ -398,7 +398,7 @@ impl SelfHosted {
             }
             // Servers that are going need not be told any more: they read it when they come back.
             tokio::select! {
-                told = self.tell(cluster_name.as_str(), &issued.token) => told?,
+                told = self.tell_or_wait(cluster_name.as_str(), &issued.token) => told?,
                 () = self.gone(cluster_name.as_str()) => {}
             }
         }
@@ -410,6 +410,19 @@ impl SelfHosted {
         match self.client(SYSTEM_ACCOUNT, ADMIN, cluster).await? {
             Some(system) => authority::push(&system, token).await,
             None => Ok(()),
+        }
+    }
+
+    /// Tells them, and has patience with one that takes no connection: it may be going, and is then soon gone.
+    async fn tell_or_wait(&self, cluster: &str, token: &str) -> Result<(), Trouble> {
+        let deadline = tokio::time::Instant::now() + super::agent::grace(PartKind::Server);
+        loop {
+            match self.tell(cluster, token).await {
+                Err(trouble) if trouble.code == "WL0211" && tokio::time::Instant::now() < deadline => {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                told => return told,
+            }
         }
     }
 
