@@ -475,8 +475,12 @@ impl SelfHosted {
         write_config(&place, &text)?;
         let binary = find_binary(&servers).map_err(from_nats)?;
         let digest = config::check(&binary, &place.config).map_err(from_nats)?;
-        if running && servers.count() > 1 {
-            // The others must carry what this one is about to put down.
+        // One that was alone, and is the first of several now, has nobody to wait for yet.
+        let others = running && servers.count() > 1 && servers.exist() > 1;
+        if others {
+            // The others must carry what this one is about to put down; what an agent left behind that is gone, the
+            // next one starts again.
+            self.control.ensure_agent().await.map_err(|error| trouble("start the agent", &error))?;
             self.settle_without(&servers, Some(index)).await?;
         }
         let part = Part {
@@ -494,7 +498,7 @@ impl SelfHosted {
         };
         self.control.want(&part).await.map_err(|error| trouble("want a server", &error))?;
         self.started(&servers, &part, &place, &digest).await?;
-        if running && servers.count() > 1 {
+        if others {
             self.settle_without(&servers, None).await?;
         }
         Ok(())
@@ -578,13 +582,17 @@ impl SelfHosted {
         self.settle_without(&Servers::known(&self.options, name, cluster), None).await
     }
 
-    /// Waits until every server but one is current: in the metadata's group, and in every stream and consumer.
+    /// Waits until every server that has been made, but one, is current: in the metadata's group, and in every stream and
+    /// consumer.
     async fn settle_without(&self, servers: &Servers<'_>, but: Option<u32>) -> Result<(), Trouble> {
         let deadline = tokio::time::Instant::now() + SETTLES_WITHIN;
         loop {
             let mut lagging = None;
             for index in (0..servers.count()).filter(|index| Some(*index) != but) {
                 let place = servers.place(index);
+                if !place.config.is_file() {
+                    continue;
+                }
                 match Monitor::new(place.monitor).health(Health::Everything).await {
                     Ok(Ok(())) => {}
                     Ok(Err(reason)) => lagging = Some(format!("{}: {reason}", place.part)),
