@@ -147,17 +147,33 @@ impl Fleet {
         Builder::default()
     }
 
+    /// A fleet of this file in a new directory; nothing is started.
+    pub fn of(file: &str) -> Self {
+        let fleet = Builder::default().prepare();
+        fleet.write(file);
+        fleet
+    }
+
+    /// Writes the fleet file anew.
+    pub fn write(&self, file: &str) {
+        fs::write(self.path().join("windlass.toml"), file).expect("the fleet file");
+    }
+
+    /// The fleet file.
+    pub fn file(&self) -> String {
+        fs::read_to_string(self.path().join("windlass.toml")).expect("the fleet file")
+    }
+
     /// Replaces a part of the fleet file, for the next `up` or `apply`.
     pub fn edit(&self, from: &str, to: &str) {
-        let path = self.path().join("windlass.toml");
-        let file = fs::read_to_string(&path).expect("the fleet file");
+        let file = self.file();
         assert!(file.contains(from), "{from} is not in {file}");
-        fs::write(path, file.replacen(from, to, 1)).expect("the fleet file");
+        self.write(&file.replacen(from, to, 1));
     }
 
     /// Writes another fleet file, for the next `up`.
     pub fn configure(&mut self, builder: Builder) {
-        fs::write(self.path().join("windlass.toml"), builder.file()).expect("the fleet file");
+        self.write(&builder.file());
         self.environment = builder.environment;
     }
 

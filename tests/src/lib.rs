@@ -1,13 +1,16 @@
 //! The harness of the end-to-end tests: a real fleet of the real binary, in a directory of its own, on free ports.
 //!
 //! A test starts a [`Fleet`], posts [`Delivery`]s to it as GitHub would, and reads the stream back with a client of its
-//! own. Whatever a fleet started is ended when it is dropped, by process id. Tests run side by side.
+//! own. [`engine`] plans and applies it, and the servers can be asked for what they are. Whatever a fleet started is ended when it is dropped, by process id. Tests run side by side.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, clippy::panic)]
 
+mod asked;
 mod delivery;
+pub mod engine;
 pub mod filestore;
 mod fleet;
+pub mod furniture;
 mod load;
 pub mod raw_http;
 pub mod s3;
@@ -15,6 +18,7 @@ pub mod terraform;
 pub mod tools;
 pub mod vectors;
 
+pub use asked::{claims, eventually};
 pub use delivery::{Answer, Delivery, Github, get, http_client};
 pub use fleet::{Builder, Fleet, Message, signal};
 pub use load::{Load, Taken};

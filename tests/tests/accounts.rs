@@ -6,52 +6,12 @@
 use async_nats::jetstream;
 use async_nats::{Client, ConnectOptions, Event};
 use futures::StreamExt;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::path::PathBuf;
-use std::process::Output;
 use std::time::Duration;
 use windlass_tests::Fleet;
-
-const FURNITURE: &str = r#"
-[accounts.SHOP]
-limits = { connections = 50, streams = 10, storage = "100MiB" }
-exports = [{ subject = "rates.>" }, { subject = "quote", kind = "service" }]
-
-[accounts.SHOP.users]
-till = { publish = ["orders.>"], subscribe = ["rates.>"], deny_publish = ["orders.void.>"] }
-reader = { jetstream = "read" }
-keeper = { publish = ["orders.>"], jetstream = "manage" }
-quoter = { subscribe = ["quote"], allow_responses = true }
-rater = { publish = ["rates.>"] }
-nobody = {}
-
-[accounts.REPORTS]
-imports = [{ account = "SHOP", subject = "rates.>", to = "shop.rates.>" }, { account = "SHOP", subject = "quote", kind = "service" }]
-
-[accounts.REPORTS.users]
-analyst = { publish = ["quote"], subscribe = ["shop.rates.>"] }
-
-[streams.ORDERS]
-account = "SHOP"
-subjects = ["orders.>"]
-max_messages_per_subject = 100
-description = "What the shop sold"
-
-[consumers.billing]
-stream = "ORDERS"
-filter = ["orders.paid"]
-ack_wait = "1m"
-max_deliver = 5
-
-[kv.SETTINGS]
-account = "SHOP"
-history = 5
-ttl = "10d"
-
-[objects.INVOICES]
-account = "SHOP"
-max_bytes = "10MiB"
-"#;
+use windlass_tests::engine::{self, apply, plan};
+use windlass_tests::furniture::FURNITURE;
 
 fn furnished() -> Fleet {
     let fleet = Fleet::with().prepare();
@@ -61,36 +21,21 @@ fn furnished() -> Fleet {
     fleet
 }
 
-fn apply(fleet: &Fleet, more: &[&str]) -> Output {
-    fleet.run(&[&["apply", "--yes", "--format", "json"], more].concat())
-}
-
-fn plan(fleet: &Fleet) -> Value {
-    let output = fleet.run(&["plan", "--format", "json"]);
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
-}
-
 /// What is to be done, by address.
 fn actions(fleet: &Fleet) -> Vec<(String, String)> {
-    let text = |value: &Value| value.as_str().unwrap().to_owned();
-    let plan = plan(fleet);
-    plan["actions"].as_array().unwrap().iter().map(|one| (text(&one["address"]), text(&one["do"]))).collect()
-}
-
-fn creds(fleet: &Fleet, account: &str, user: &str) -> PathBuf {
-    fleet.state().join(format!("creds/{account}/{user}.creds"))
+    engine::actions(&plan(fleet))
 }
 
 async fn try_connect(fleet: &Fleet, creds: &PathBuf) -> Result<Client, String> {
-    let url = fleet.status()["nats"]["url"].as_str().unwrap().to_owned();
-    let options = ConnectOptions::with_credentials_file(creds).await.map_err(|error| error.to_string())?;
-    options.connect(url).await.map_err(|error| error.to_string())
+    fleet.try_connect("hub-0", creds).await
 }
 
 async fn client(fleet: &Fleet, account: &str, user: &str) -> Client {
-    try_connect(fleet, &creds(fleet, account, user))
-        .await
-        .unwrap_or_else(|error| panic!("{account}/{user}: {error}"))
+    fleet.client("hub-0", account, user).await
+}
+
+fn creds(fleet: &Fleet, account: &str, user: &str) -> PathBuf {
+    fleet.creds(account, user)
 }
 
 /// Who may publish what, in the account SHOP.
@@ -373,28 +318,4 @@ async fn an_accounts_limits_hold() {
     let first = try_connect(&fleet, &creds(&fleet, "SHOP", "till")).await;
     assert!(refused.is_err() || first.is_err(), "one connection at most");
     assert_eq!(json!(actions(&fleet).len()), json!(0), "and windlass still sees it");
-}
-
-#[tokio::test]
-async fn a_kill_at_any_step_is_continued_with_each_kind_of_resource() {
-    let mut kills = 0;
-    // Every third step: the other sweeps have them all, of fewer kinds.
-    for step in (1..).step_by(3) {
-        let fleet = Fleet::with().prepare();
-        fleet.edit("[github]", &format!("{FURNITURE}\n[github]"));
-        let mut command = fleet.command(&["apply", "--yes"]);
-        let killed = command.env("WINDLASS_ABORT_AT_JOURNAL_STEP", step.to_string()).output().unwrap();
-        let output = apply(&fleet, &[]);
-        assert!(output.status.success(), "killed at {step}: {output:?}");
-        assert!(actions(&fleet).is_empty(), "killed at {step}");
-        let mut command = fleet.command(&["destroy", "--yes", "--allow-data-loss"]);
-        command.env("WINDLASS_ABORT_AT_JOURNAL_STEP", step.to_string()).output().unwrap();
-        let output = fleet.run(&["destroy", "--yes", "--allow-data-loss", "--format", "json"]);
-        assert!(output.status.success(), "destroy killed at {step}: {output:?}");
-        if killed.status.code().is_some() {
-            break;
-        }
-        kills += 1;
-    }
-    assert!(kills >= 20, "{kills}");
 }

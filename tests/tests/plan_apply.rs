@@ -3,47 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use async_nats::jetstream;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::fs;
 use std::process::Output;
 use std::time::{Duration, Instant};
+use windlass_tests::engine::{actions, apply, code_of, destroy, json_of, plan, reason};
 use windlass_tests::{Delivery, Fleet};
-
-fn json_of(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
-}
-
-fn code_of(output: &Output) -> Value {
-    let line = output.stderr.split(|byte| *byte == b'\n').find(|line| line.starts_with(b"{\"error\""));
-    let line = line.unwrap_or_else(|| panic!("no error in {output:?}"));
-    serde_json::from_slice::<Value>(line).unwrap()["error"]["code"].clone()
-}
-
-fn plan(fleet: &Fleet) -> Value {
-    let output = fleet.run(&["plan", "--format", "json"]);
-    assert!(output.status.success(), "{output:?}");
-    json_of(&output)
-}
-
-fn apply(fleet: &Fleet, more: &[&str]) -> Output {
-    fleet.run(&[&["apply", "--yes", "--format", "json"], more].concat())
-}
-
-fn destroy(fleet: &Fleet) -> Output {
-    fleet.run(&["destroy", "--yes", "--allow-data-loss", "--format", "json"])
-}
-
-/// What is to be done, by address.
-fn actions(plan: &Value) -> Vec<(String, String)> {
-    let text = |value: &Value| value.as_str().unwrap().to_owned();
-    plan["actions"].as_array().unwrap().iter().map(|one| (text(&one["address"]), text(&one["do"]))).collect()
-}
-
-fn reason<'a>(plan: &'a Value, address: &str) -> &'a str {
-    let actions = plan["actions"].as_array().unwrap();
-    let action = actions.iter().find(|action| action["address"] == address);
-    action.unwrap_or_else(|| panic!("{address} is not in {plan}"))["reason"].as_str().unwrap()
-}
 
 #[tokio::test]
 async fn what_is_applied_is_what_the_servers_say() {
@@ -198,65 +163,6 @@ async fn a_plan_is_applied_as_it_was_looked_at_or_not_at_all() {
     assert_eq!(nobody.status.code(), Some(3), "there is something to do, and nobody to ask: {nobody:?}");
     let bad = fleet.run(&["apply", "windlass.toml", "--format", "json"]);
     assert_eq!((bad.status.code(), code_of(&bad)), (Some(3), json!("WL0505")));
-}
-
-/// Runs a command that is killed at one write of the journal; false when it came to its end before.
-fn killed_at(fleet: &Fleet, arguments: &[&str], step: u32) -> bool {
-    let mut command = fleet.command(arguments);
-    let output = command.env("WINDLASS_ABORT_AT_JOURNAL_STEP", step.to_string()).output().unwrap();
-    match output.status.code() {
-        None => true,
-        Some(0) => false,
-        Some(_) => panic!("step {step}: {output:?}"),
-    }
-}
-
-/// The state's resources, without what tells one history from another.
-fn resources(fleet: &Fleet) -> Value {
-    let state: Value =
-        serde_json::from_slice(&fs::read(fleet.state().join("state/state.json")).unwrap()).unwrap();
-    state["resources"].clone()
-}
-
-#[tokio::test]
-async fn an_apply_that_is_killed_at_any_step_is_continued() {
-    let mut kills = 0;
-    let mut expected = None;
-    for step in 1.. {
-        let fleet = Fleet::with().prepare();
-        let killed = killed_at(&fleet, &["apply", "--yes"], step);
-        kills += u32::from(killed);
-        let output = apply(&fleet, &[]);
-        assert!(output.status.success(), "killed at {step}: {output:?}");
-        assert!(actions(&plan(&fleet)).is_empty(), "killed at {step}");
-        assert_eq!(fleet.run(&["status"]).status.code(), Some(0), "killed at {step}");
-        let addresses: Vec<String> = resources(&fleet).as_object().unwrap().keys().cloned().collect();
-        assert_eq!(expected.get_or_insert_with(|| addresses.clone()), &addresses, "killed at {step}");
-        assert!(!resources(&fleet).to_string().contains("uncertain"), "killed at {step}");
-        if !killed {
-            break;
-        }
-    }
-    assert!(kills >= 30, "{kills}");
-}
-
-#[tokio::test]
-async fn a_destroy_that_is_killed_at_any_step_is_continued() {
-    let mut kills = 0;
-    for step in 1.. {
-        let fleet = Fleet::with().prepare();
-        assert!(apply(&fleet, &[]).status.success());
-        let killed = killed_at(&fleet, &["destroy", "--yes", "--allow-data-loss"], step);
-        kills += u32::from(killed);
-        let output = destroy(&fleet);
-        assert!(output.status.success(), "killed at {step}: {output:?}");
-        assert_eq!(resources(&fleet), json!({}), "killed at {step}");
-        assert_eq!(fleet.run(&["status"]).status.code(), Some(1), "killed at {step}: nothing runs");
-        if !killed {
-            break;
-        }
-    }
-    assert!(kills >= 30, "{kills}");
 }
 
 #[tokio::test]

@@ -7,10 +7,9 @@
 use std::time::Duration;
 
 use async_nats::Client;
-use async_nats::jetstream::{self, Context};
 use serde_json::{Map, Value, json};
 
-use crate::stream::{FLEET_TAG, FieldChange};
+use crate::stream::{FLEET_TAG, FieldChange, ask};
 use crate::{Error, names};
 
 const NOT_FOUND: [u64; 2] = [10_014, 10_059];
@@ -160,7 +159,7 @@ fn absent(field: &str) -> Value {
 /// When the server refuses to say.
 pub async fn find(client: &Client, stream: &str, name: &str) -> Result<Option<Value>, Error> {
     let what = format!("look at consumer {stream}/{name}");
-    match request(client, &what, format!("CONSUMER.INFO.{stream}.{name}"), &json!({})).await {
+    match ask(client, &what, format!("CONSUMER.INFO.{stream}.{name}"), &json!({})).await {
         Ok(answer) => Ok(Some(answer)),
         Err(Error::JetStream { code: Some(code), .. }) if NOT_FOUND.contains(&code) => Ok(None),
         Err(error) => Err(error),
@@ -185,7 +184,7 @@ pub async fn ensure(client: &Client, fleet: &str, spec: &ConsumerSpec) -> Result
     }
     let subject = format!("CONSUMER.CREATE.{}.{}", spec.stream, spec.name);
     let body = json!({ "stream_name": spec.stream, "config": config, "action": action });
-    request(client, &what, subject, &body).await?;
+    ask(client, &what, subject, &body).await?;
     // It is asked again: nats-server 2.15 answers the first update after a restart with what the consumer was (it keeps
     // the description of a recovered consumer until somebody fetches it).
     let made = find(client, &spec.stream, &spec.name).await?.unwrap_or_default();
@@ -204,15 +203,10 @@ pub async fn ensure(client: &Client, fleet: &str, spec: &ConsumerSpec) -> Result
 /// When the server refuses.
 pub async fn delete(client: &Client, stream: &str, name: &str) -> Result<(), Error> {
     let what = format!("delete consumer {stream}/{name}");
-    match request(client, &what, format!("CONSUMER.DELETE.{stream}.{name}"), &json!({})).await {
+    match ask(client, &what, format!("CONSUMER.DELETE.{stream}.{name}"), &json!({})).await {
         Err(Error::JetStream { code: Some(code), .. }) if NOT_FOUND.contains(&code) => Ok(()),
         other => other.map(|_| ()),
     }
-}
-
-async fn request(client: &Client, what: &str, subject: String, body: &Value) -> Result<Value, Error> {
-    let context: Context = jetstream::new(client.clone());
-    crate::stream::request(&context, what, subject, body).await
 }
 
 fn limit(limit: Option<u64>) -> Value {

@@ -16,6 +16,7 @@ mod tests;
 use std::time::Duration;
 
 use async_nats::Client;
+use async_nats::jetstream::context::RequestErrorKind;
 use async_nats::jetstream::{self, Context};
 use serde_json::Value;
 
@@ -189,30 +190,43 @@ const NOT_YET: [u64; 2] = [10_039, 10_008];
 const KNOWN_WITHIN: Duration = Duration::from_secs(10);
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
+/// While a server takes in an account's new token, what serves JetStream in it is taken away and put back, and a request
+/// at that moment finds nobody (`updateAccountClaims` in nats-server's `accounts.go`).
+const SERVED_WITHIN: Duration = Duration::from_secs(2);
+
+/// Asks JetStream's API, and gives its answer. Below `subject` there is no `$JS.API`.
+///
+/// # Errors
+/// When it refuses, or nobody answers.
+pub async fn ask(client: &Client, what: &str, subject: String, body: &Value) -> Result<Value, Error> {
+    request(&jetstream::new(client.clone()), what, subject, body).await
+}
+
 pub(crate) async fn request(
     context: &Context,
     what: &str,
     subject: String,
     body: &Value,
 ) -> Result<Value, Error> {
-    let deadline = tokio::time::Instant::now() + KNOWN_WITHIN;
+    let began = tokio::time::Instant::now();
     loop {
-        match request_once(context, what, subject.clone(), body).await {
-            Err(Error::JetStream { code: Some(code), .. })
-                if NOT_YET.contains(&code) && tokio::time::Instant::now() < deadline =>
-            {
-                tokio::time::sleep(ASK_AGAIN_AFTER).await;
+        let answer: Result<Value, _> = context.request(subject.clone(), body).await;
+        let (reason, code, patience) = match answer {
+            Ok(answer) => {
+                let Some(error) = answer.get("error") else { return Ok(answer) };
+                let reason = error["description"].as_str().unwrap_or("refused without a reason").to_owned();
+                let code = error["err_code"].as_u64();
+                let is_early = code.is_some_and(|code| NOT_YET.contains(&code));
+                (reason, code, if is_early { KNOWN_WITHIN } else { Duration::ZERO })
             }
-            answer => return answer,
+            Err(error) => {
+                let is_early = error.kind() == RequestErrorKind::NoResponders;
+                (error.to_string(), None, if is_early { SERVED_WITHIN } else { Duration::ZERO })
+            }
+        };
+        if began.elapsed() >= patience {
+            return Err(Error::JetStream { what: what.to_owned(), reason, code });
         }
+        tokio::time::sleep(ASK_AGAIN_AFTER).await;
     }
-}
-
-async fn request_once(context: &Context, what: &str, subject: String, body: &Value) -> Result<Value, Error> {
-    let failed = |reason, code| Error::JetStream { what: what.to_owned(), reason, code };
-    let answer: Value =
-        context.request(subject, body).await.map_err(|error| failed(error.to_string(), None))?;
-    let Some(error) = answer.get("error") else { return Ok(answer) };
-    let description = error["description"].as_str().unwrap_or("refused without a reason");
-    Err(failed(description.to_owned(), error["err_code"].as_u64()))
 }

@@ -409,7 +409,7 @@ impl SelfHosted {
             }
             // Servers that are going need not be told any more: they read it when they come back.
             tokio::select! {
-                told = self.tell(cluster_name.as_str(), &issued.token) => told?,
+                told = self.tell_or_wait(cluster_name.as_str(), &issued.token) => told?,
                 () = self.gone(cluster_name.as_str()) => {}
             }
         }
@@ -421,6 +421,19 @@ impl SelfHosted {
         match self.client(SYSTEM_ACCOUNT, ADMIN, cluster).await? {
             Some(system) => authority::push(&system, token).await,
             None => Ok(()),
+        }
+    }
+
+    /// Tells them, and has patience with one that takes no connection: it may be going, and is then soon gone.
+    async fn tell_or_wait(&self, cluster: &str, token: &str) -> Result<(), Trouble> {
+        let deadline = tokio::time::Instant::now() + super::agent::grace(PartKind::Server);
+        loop {
+            match self.tell(cluster, token).await {
+                Err(trouble) if trouble.code == "WL0211" && tokio::time::Instant::now() < deadline => {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                told => return told,
+            }
         }
     }
 
@@ -499,12 +512,14 @@ impl SelfHosted {
         }
         let goes_on = running && servers.goes_on();
         if goes_on {
-            // The others must carry what this one is about to put down.
+            // The others must carry what this one is about to put down; what an agent that is gone left behind, the next one
+            // starts again.
+            self.control.ensure_agent().await.map_err(|error| trouble("start the agent", &error))?;
             self.settle_without(&servers, Some(index)).await?;
         }
         self.control.want(&part).await.map_err(|error| trouble("want a server", &error))?;
         self.started(&servers, &part, &place).await?;
-        if goes_on || (running && servers.goes_on()) {
+        if goes_on {
             self.settle_without(&servers, None).await?;
         }
         Ok(())
@@ -605,7 +620,8 @@ impl SelfHosted {
         self.settle_without(&Servers::known(&self.options, name, cluster), None).await
     }
 
-    /// Waits until every server but one is current: in the metadata's group, and in every stream and consumer.
+    /// Waits until every server that has been made, but one, is current: in the metadata's group, and in every stream and
+    /// consumer.
     async fn settle_without(&self, servers: &Servers<'_>, but: Option<u32>) -> Result<(), Trouble> {
         let deadline = tokio::time::Instant::now() + SETTLES_WITHIN;
         loop {
@@ -615,6 +631,10 @@ impl SelfHosted {
                 system.iter().flat_map(|servers| (0..servers.count()).map(|index| servers.place(index)));
             let but = but.map(|index| servers.place(index).part);
             for place in places.filter(|place| Some(&place.part) != but.as_ref()) {
+                // One that is still to be made has nothing to catch up with.
+                if !place.config.is_file() {
+                    continue;
+                }
                 match Monitor::new(place.monitor).health(Health::Everything).await {
                     Ok(Ok(())) => {}
                     Ok(Err(reason)) => lagging = Some(format!("{}: {reason}", place.part)),

@@ -160,15 +160,11 @@ pub(super) async fn look(
 ) -> Result<Vec<windlass_engine::Found>, Trouble> {
     let context = jetstream::new(client.clone());
     let page = async |offset: u64| -> Result<Value, Trouble> {
-        let failed = |reason: String| {
-            Trouble::new("WL0603", format!("the streams cannot be listed: {reason}"), "windlass status")
-        };
-        let answer: Result<Value, _> = context.request("STREAM.LIST", &json!({ "offset": offset })).await;
-        let answer = answer.map_err(|error| failed(error.to_string()))?;
-        match answer.get("error") {
-            None => Ok(answer),
-            Some(error) => Err(failed(error["description"].as_str().unwrap_or("refused").to_owned())),
-        }
+        let body = json!({ "offset": offset });
+        let answer = stream::ask(client, "list the streams", "STREAM.LIST".to_owned(), &body).await;
+        answer.map_err(|error| {
+            Trouble::new("WL0603", format!("the streams cannot be listed: {error}"), "windlass status")
+        })
     };
     // Each page is read and dropped before many more have come: of thousands of streams most of it is not needed.
     let take = async |answer: Result<Value, Trouble>| -> Result<Vec<windlass_engine::Found>, Trouble> {

@@ -148,14 +148,31 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
     Ok(ExitCode::from(if changes { CHANGES } else { 0 }))
 }
 
+/// What this version reads and does nothing with, by its place in the file.
+const UNUSED: [&str; 11] = [
+    "platforms.synadia",
+    "platforms.cloudflare",
+    "scaling",
+    "rollout",
+    "flags",
+    "alerts",
+    "state.keep",
+    "state.keep_for",
+    "state.encrypt_with",
+    "github.organization",
+    "github.events",
+];
+
 /// Says which parts of the file this version reads and does nothing with.
 pub fn tell_unused(fleet: &Fleet, context: &Context) {
-    let tables = [
-        ("scaling", !fleet.scaling.is_empty()),
-        ("flags", !fleet.flags.is_empty()),
-        ("alerts", !fleet.alerts.is_empty()),
-    ];
-    let unused: Vec<&str> = tables.into_iter().filter(|(_, there)| *there).map(|(name, _)| name).collect();
+    let default = windlass_fleet::parse(windlass_fleet::embedded(), "the built-in default").ok();
+    let (written, default) = (fleet.to_json(), default.map(|fleet| fleet.to_json()).unwrap_or_default());
+    let differs = |place: &&str| {
+        let pointer = format!("/{}", place.replace('.', "/"));
+        let value = written.pointer(&pointer).filter(|value| !value.is_null());
+        value.is_some() && value != default.pointer(&pointer)
+    };
+    let unused: Vec<&str> = UNUSED.into_iter().filter(differs).collect();
     if !unused.is_empty() && !context.quiet() {
         output::note(&format!("[{}] is read, and this version does nothing with it", unused.join("], [")));
     }
