@@ -31,10 +31,12 @@ super_cluster = true
 jetstream = { domain = "hub" }
 [clusters.west]
 super_cluster = true
-ports = { client = 5222, websocket = 5322, monitor = 5422, gateway = 5522 }
+ports = { client = 5222, websocket = 5322, monitor = 5422, cluster = 5622, gateway = 5522 }
+jetstream = { domain = "hub" }
 [clusters.asia]
 super_cluster = true
-ports = { client = 6322, websocket = 6422, monitor = 6522, gateway = 6622 }
+ports = { client = 6322, websocket = 6422, monitor = 6522, cluster = 6722, gateway = 6622 }
+jetstream = { domain = "hub" }
 [clusters.plant]
 leaf_of = "hub"
 jetstream = { domain = "plant" }

@@ -8,7 +8,6 @@ use std::time::Duration;
 use windlass_engine::{Address, Data, Difference, FieldChange, How, Kind, Loss, Risk, Trouble};
 use windlass_fleet::{Bytes, Period};
 use windlass_nats::async_nats::Client;
-use windlass_nats::async_nats::jetstream;
 use windlass_nats::consumer::{self, ConsumerSpec};
 use windlass_nats::stream::{
     self, Compression, Decision, Discard, Found, KvBucketSpec, ObjectBucketSpec, Permission, Retention, Spec,
@@ -158,7 +157,6 @@ pub(super) async fn look(
     cluster: &str,
     asked: &Asked<'_>,
 ) -> Result<Vec<windlass_engine::Found>, Trouble> {
-    let context = jetstream::new(client.clone());
     let page = async |offset: u64| -> Result<Value, Trouble> {
         let body = json!({ "offset": offset });
         let answer = stream::ask(client, "list the streams", "STREAM.LIST".to_owned(), &body).await;
