@@ -33,6 +33,12 @@ pub fn nats_server() -> PathBuf {
     Binary::find().expect("the tests need nats-server: ./taskw test brings it").path
 }
 
+/// The nats-server before the current one, with its version; `None` where the test is to be skipped.
+pub fn former_nats_server() -> Option<Binary> {
+    let path = installed("WINDLASS_FORMER_NATS_SERVER", "former/bin/nats-server")?;
+    Some(Binary::at(&path).expect("the former nats-server says its version"))
+}
+
 /// GitHub's published examples (npm `@octokit/webhooks-examples`): the file with all events and
 /// their payloads; `None` where the test is to be skipped.
 pub fn webhook_examples() -> Option<PathBuf> {
