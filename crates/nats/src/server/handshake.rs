@@ -18,12 +18,16 @@ const WITHIN: Duration = Duration::from_secs(3);
 /// Longer than any first line of a server.
 const LONGEST_INFO: usize = 64 * 1024;
 
-/// The certificate that a server shows at `address` (where clients, routes, gateways or leaf nodes come in), proven against
-/// the authorities in a file.
+/// The certificate that a server shows at `address`, proven against the authorities in a file. Where clients and leaf nodes
+/// come in, the server `greets` in plain text before TLS begins; where routes and gateways do, it does not.
 ///
 /// # Errors
 /// When nobody answers, there is no TLS, or nobody in the file has signed the certificate.
-pub async fn certificate(address: SocketAddr, authorities: &Path) -> io::Result<CertificateDer<'static>> {
+pub async fn certificate(
+    address: SocketAddr,
+    greets: bool,
+    authorities: &Path,
+) -> io::Result<CertificateDer<'static>> {
     let mut roots = RootCertStore::empty();
     for authority in CertificateDer::pem_file_iter(authorities).map_err(io::Error::other)? {
         roots.add(authority.map_err(io::Error::other)?).map_err(io::Error::other)?;
@@ -35,9 +39,8 @@ pub async fn certificate(address: SocketAddr, authorities: &Path) -> io::Result<
         .with_no_client_auth();
     let shakes_hands = async {
         let mut stream = BufReader::new(TcpStream::connect(address).await?);
-        // A NATS server says a line in plain text first, whoever comes in.
         let mut length = 0;
-        while stream.read_u8().await? != b'\n' {
+        while greets && stream.read_u8().await? != b'\n' {
             length += 1;
             if length > LONGEST_INFO {
                 return Err(io::ErrorKind::InvalidData.into());

@@ -66,8 +66,8 @@ pub(super) struct Place {
     pub(super) websocket: SocketAddr,
     pub(super) monitor: SocketAddr,
     pub(super) listens: Vec<SocketAddr>,
-    /// Where it shows its certificate, if it listens with TLS at all.
-    pub(super) shows: Option<SocketAddr>,
+    /// Where it shows its certificate, if it listens with TLS at all; and whether it greets in plain text before.
+    pub(super) shows: Option<(SocketAddr, bool)>,
 }
 
 impl<'a> Servers<'a> {
@@ -123,14 +123,14 @@ impl<'a> Servers<'a> {
         let mut listens = vec![address("client"), address("websocket"), monitor];
         let between = ["cluster", "gateway", "leaf"].into_iter();
         let between = between.filter(|one| listens_for(one, &self.options.fleet, self.name, self.cluster));
-        let between: Vec<SocketAddr> = between.map(address).collect();
+        let between: Vec<(&str, SocketAddr)> = between.map(|one| (one, address(one))).collect();
         let here = |address: SocketAddr| SocketAddr::new(reachable(address.ip()), address.port());
         let shows = match self.cluster.tls {
             TlsUse::None => None,
-            TlsUse::Servers => between.first().copied().map(here),
-            TlsUse::All => Some(here(address("client"))),
+            TlsUse::Servers => between.first().map(|(listener, at)| (here(*at), *listener == "leaf")),
+            TlsUse::All => Some((here(address("client")), true)),
         };
-        listens.extend(between);
+        listens.extend(between.into_iter().map(|(_, address)| address));
         Place {
             config: home.join(CONFIG),
             log: self.options.directory.join("log").join(format!("nats-{part}.log")),
@@ -234,9 +234,9 @@ impl<'a> Servers<'a> {
 
     /// Whether a server shows the certificate that is on the disk.
     pub(super) async fn shows(&self, place: &Place) -> Result<(), String> {
-        let Some(address) = place.shows else { return Ok(()) };
+        let Some((address, greets)) = place.shows else { return Ok(()) };
         let certificates = self.certificates();
-        match windlass_nats::server::certificate(address, &certificates.authority_file()).await {
+        match windlass_nats::server::certificate(address, greets, &certificates.authority_file()).await {
             Ok(shown) if Some(&shown) == certificates.on_disk(&place.part).as_ref() => Ok(()),
             Ok(_) => Err("it shows another certificate than the one on the disk".to_owned()),
             Err(error) => Err(format!("it shows no certificate that is trusted: {error}")),
@@ -371,7 +371,8 @@ impl<'a> Servers<'a> {
             listen: SocketAddr::new(cluster.host, self.port(index, "cluster")),
             advertise: None,
             routes: (0..cluster.servers)
-                .filter(|other| *other != index)
+                // One alone names itself: with no route at all, nats-server does not share JetStream through gateways.
+                .filter(|other| *other != index || cluster.servers == 1)
                 .map(|other| {
                     let address = SocketAddr::new(reachable(cluster.host), self.port(other, "cluster"));
                     format!("nats://{address}")
