@@ -6,7 +6,7 @@ use async_nats::jetstream;
 use serde_json::json;
 use std::fs;
 use std::process::Output;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use windlass_tests::engine::{actions, apply, code_of, destroy, json_of, plan, reason};
 use windlass_tests::{Delivery, Fleet};
 

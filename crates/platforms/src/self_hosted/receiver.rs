@@ -75,7 +75,7 @@ pub(super) fn part(
 }
 
 fn digest(parts: &[&str]) -> String {
-    hex::encode(parts.iter().fold(Sha256::new(), |digest, part| digest.chain_update(part)).finalize())
+    hex::encode(parts.iter().fold(Sha256::new(), Sha256::chain_update).finalize())
 }
 
 /// Waits until it takes deliveries and is connected to NATS, so that the first event is not spooled.

@@ -92,6 +92,7 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
     }
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "it is what map_err calls")]
 fn failed(error: windlass_nats::Error) -> Failure {
     Failure::new(error.code(), error.to_string(), error.help())
 }
