@@ -184,7 +184,12 @@ pub async fn ensure(client: &Client, fleet: &str, spec: &ConsumerSpec) -> Result
     }
     let subject = format!("CONSUMER.CREATE.{}.{}", spec.stream, spec.name);
     let body = json!({ "stream_name": spec.stream, "config": config, "action": action });
-    let answer = ask(client, &what, subject, &body).await?;
+    let mut answer = ask(client, &what, subject, &body).await?;
+    if decide(&config, &answer["config"]) != Decision::Unchanged {
+        // The first answer about a consumer that the server has found at its start may say what it was then
+        // (`initialInfo` in nats-server's `consumer.go`).
+        answer = find(client, &spec.stream, &spec.name).await?.unwrap_or_default();
+    }
     match decide(&config, &answer["config"]) {
         Decision::Unchanged => Ok(()),
         other => {
