@@ -5,6 +5,7 @@ use super::{Options, from_nats};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use windlass_engine::wanted::{ADMIN, PAYLOADS};
 use windlass_engine::{Difference, FieldChange, How, Risk, Trouble};
 use windlass_nats::authority::{AccountTerms, Authority, ImportFrom, Issued};
@@ -256,8 +257,12 @@ pub(super) fn put_aside(options: &Options, path: &Path) -> Result<(), Trouble> {
     open(options)?.put_aside(path).map_err(from_nats)
 }
 
-/// Tells running servers an account's token; every server that the answer reaches has it then.
-pub(super) async fn push(system: &async_nats::Client, token: &str) -> Result<(), Trouble> {
+/// How long servers may take to answer that they have a token.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
+
+/// Tells running servers an account's token; every server that the answer reaches has it then. What is inside says that
+/// nobody answered, which may be different a moment later.
+pub(super) async fn push(system: &async_nats::Client, token: &str) -> Result<Result<(), Trouble>, Trouble> {
     let failed = |reason: String| {
         Trouble::new(
             "WL0602",
@@ -265,11 +270,15 @@ pub(super) async fn push(system: &async_nats::Client, token: &str) -> Result<(),
             "see the servers' log",
         )
     };
-    let answer = system.request("$SYS.REQ.CLAIMS.UPDATE", token.to_owned().into()).await;
-    let answer = answer.map_err(|error| failed(error.to_string()))?;
+    let answer = system.request("$SYS.REQ.CLAIMS.UPDATE", token.to_owned().into());
+    let answer = match tokio::time::timeout(ANSWERS_WITHIN, answer).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(error)) => return Ok(Err(failed(error.to_string()))),
+        Err(_) => return Ok(Err(failed("no answer".to_owned()))),
+    };
     let answer: Value = serde_json::from_slice(&answer.payload).map_err(|error| failed(error.to_string()))?;
     match answer.get("error") {
-        None => Ok(()),
+        None => Ok(Ok(())),
         Some(error) => Err(failed(error["description"].as_str().unwrap_or("refused").to_owned())),
     }
 }
