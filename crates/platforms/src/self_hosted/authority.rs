@@ -128,6 +128,11 @@ pub(super) fn found_account(options: &Options, name: &str, body: &Value) -> Opti
     Some(json!({ "says": token.claims["nats"], "would_say": would_say }))
 }
 
+/// What a token allows.
+pub(super) fn says(token: &str) -> Option<Value> {
+    Some(jwt::decode(token.trim()).ok()?.claims["nats"].clone())
+}
+
 /// Whether an account's token on disk says what it would say if it were issued now; `None` where it has none.
 pub(super) fn is_current(options: &Options, name: &str) -> Option<bool> {
     found_account(options, name, &body_of(options, name)).map(|found| found["says"] == found["would_say"])
@@ -146,7 +151,11 @@ pub(super) fn compare_account(found: &Value) -> Option<Difference> {
         .filter(|name| says.get(*name) != would_say.get(*name))
         .map(|name| FieldChange::new(name, shown(says.get(name)), shown(would_say.get(name))))
         .collect();
-    (!fields.is_empty()).then_some(Difference { how: How::InPlace, fields, risk: Risk::None, why: None })
+    let why = found["changed_at"].as_str().map(|server| match found["says"].is_null() {
+        true => format!("the server {server} does not have it any more (drift)"),
+        false => format!("the server {server} has another token of it than Windlass gave it (drift)"),
+    });
+    (!fields.is_empty()).then_some(Difference { how: How::InPlace, fields, risk: Risk::None, why })
 }
 
 /// The claims by name, each limit by itself.

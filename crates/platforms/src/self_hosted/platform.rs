@@ -189,7 +189,10 @@ impl SelfHosted {
                     authority::operator_exists(&self.options).then(|| (json!({ "name": address.name }), None))
                 }
                 Kind::Account => {
-                    authority::found_account(&self.options, &address.name, body).map(|body| (body, None))
+                    authority::found_account(&self.options, &address.name, body).map(|mut found| {
+                        self.look_at_accounts_servers(&address.name, &mut found);
+                        (found, None)
+                    })
                 }
                 Kind::User => address.name.split_once('/').and_then(|(account, user)| {
                     authority::found_user(&self.options, account, user).map(|body| (body, None))
@@ -273,10 +276,14 @@ impl SelfHosted {
         let (operator, system) = authority::known_operator(&self.options)?;
         let wanted = servers.config(index, &operator.token, &system);
         let running = self.control.running(&place.part);
-        let varz = match &running {
-            Some(_) => Monitor::new(place.monitor).varz().await.ok(),
-            None => None,
-        };
+        let varz = Monitor::new(place.monitor).varz().await.ok();
+        // One that answers in its place, on its data, and was not started by an agent of this directory.
+        let store = place.home.join("jetstream").display().to_string();
+        let on_its_data = varz
+            .as_ref()
+            .filter(|varz| varz.jetstream.config.as_ref().is_some_and(|config| config.store_dir == store));
+        let stranger = on_its_data.filter(|_| running.is_none()).map(|_| place.monitor.to_string());
+        let varz = varz.filter(|_| running.is_some());
         let digest = varz.as_ref().and_then(|varz| varz.config_digest.clone());
         let body = json!({
             "file": compare::digest_of(&text),
@@ -291,6 +298,7 @@ impl SelfHosted {
                 |binary| json!(binary.version.to_string()),
             ),
             "running_digest": digest,
+            "stranger": stranger,
             "version": varz.map(|varz| varz.version),
             "servers": servers.exist(),
             "joined": text.contains("\ncluster {"),
@@ -302,6 +310,27 @@ impl SelfHosted {
             Some(_) => None,
         };
         Some((body, trouble))
+    }
+
+    /// Notes which server, if any, has another token of the account than Windlass gave it. Each keeps its tokens in a
+    /// directory, which `$SYS.REQ.CLAIMS.UPDATE` changes too.
+    fn look_at_accounts_servers(&self, account: &str, found: &mut Value) {
+        let Some(key) = authority::known_account(&self.options, account) else { return };
+        for (name, cluster) in &self.options.fleet.clusters {
+            let servers = Servers::known(&self.options, name.as_str(), cluster);
+            for place in (0..servers.count()).map(|index| servers.place(index)) {
+                if !place.config.is_file() {
+                    continue;
+                }
+                let token = std::fs::read_to_string(place.resolver.join(format!("{key}.jwt"))).ok();
+                let says = token.and_then(|token| authority::says(&token)).unwrap_or_default();
+                if says != found["says"] {
+                    found["says"] = says;
+                    found["changed_at"] = place.part.into();
+                    return;
+                }
+            }
+        }
     }
 
     async fn look_at_cluster(&self, address: &Address) -> Option<(Value, Option<String>)> {
@@ -513,6 +542,7 @@ impl SelfHosted {
             self.control.ensure_agent().await.map_err(|error| trouble("start the agent", &error))?;
             self.settle_without(&servers, Some(index)).await?;
         }
+        let token = self.token(&place, &digest, &binary.version.to_string()).await;
         let part = Part {
             name: place.part.clone(),
             kind: PartKind::Server,
@@ -523,8 +553,7 @@ impl SelfHosted {
             store: Some(place.home.clone()),
             listens: place.listens.clone(),
             drain: servers.drain(),
-            // Another version under the same path needs a new process, too.
-            token: format!("{digest} {}", binary.version),
+            token,
         };
         self.control.want(&part).await.map_err(|error| trouble("want a server", &error))?;
         self.started(&servers, &part, &place, &digest).await?;
@@ -532,6 +561,24 @@ impl SelfHosted {
             self.settle_without(&servers, None).await?;
         }
         Ok(())
+    }
+
+    /// What tells a process that can go on from one that has to be replaced: its configuration, and its version, which may
+    /// change under the same path. One that was started for both, and has another configuration all the same, is told
+    /// from its successor by its id.
+    async fn token(&self, place: &Place, digest: &str, version: &str) -> String {
+        let token = format!("{digest} {version}");
+        let Some(running) = self.control.running(&place.part) else { return token };
+        let there = &running.part.token;
+        if *there != token && !there.starts_with(&format!("{token} ")) {
+            return token;
+        }
+        match (Monitor::new(place.monitor).varz().await, running.process) {
+            (Ok(varz), Some(process)) if varz.config_digest.as_deref() != Some(digest) => {
+                format!("{token} after {}", process.pid)
+            }
+            _ => there.clone(),
+        }
     }
 
     /// Waits until the server answers, is this one, and runs with this configuration.
