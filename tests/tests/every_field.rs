@@ -271,7 +271,8 @@ use Refusal::{Blocked, Ends, Mistake, Unused};
 const SCALING: &str = "[scaling.side]\nmetric = \"connections\"\ntarget = 500\nmin = 1\nmax = 3\nscale_out_after = \"1m\"\nscale_in_after = \"20m\"\n\n[streams.ORDERS]";
 const FLAG: &str = "[flags.edge]\npercent = 10\nenv = \"EDGE\"\ndescription = \"x\"\n\n[streams.ORDERS]";
 const ALERT: &str = "[alerts.lag]\nmetric = \"lag\"\nabove = 10\nlasting = \"1m\"\nseverity = \"critical\"\nnotify = { env = \"HOOK\" }\n\n[streams.ORDERS]";
-const SYNADIA: &str = "[platforms.synadia]\nsystem = \"OWN\"\ntoken = { env = \"TOKEN\" }\n\n[streams.ORDERS]";
+const SYNADIA: &str =
+    "[platforms.synadia]\nsystem = \"OWN\"\ntoken = { env = \"TOKEN\" }\n\n[streams.ORDERS]";
 const CLOUDFLARE: &str = "[platforms.cloudflare]\naccount_id = { env = \"ID\" }\napi_token = { env = \"TOKEN\" }\n\n[streams.ORDERS]";
 const AT_CLOUDFLARE: &str = "[clusters.far]\nplatform = \"cloudflare\"\nregions = { weur = { min = 1, max = 4 } }\ninstance = \"lite\"\nsleep_after = \"1m\"\n\n[streams.ORDERS]";
 const NO_PLATFORM: &str = "cannot apply the platform cloudflare";
@@ -454,9 +455,7 @@ async fn does(fleet: &Fleet, what: &str) -> Value {
             "rates": hears(fleet).await,
             "bank.quote": is_answered(fleet, ("BANK", "admin", "quote.x"), ("REPORTS", "bank.quote.x")).await,
         }),
-        "answer" => {
-            is_answered(fleet, ("SHOP", "quoter", "questions"), ("SHOP", "questions")).await.into()
-        }
+        "answer" => is_answered(fleet, ("SHOP", "quoter", "questions"), ("SHOP", "questions")).await.into(),
         "names" => {
             let mut all = json!({});
             for stream in ["ORDERS", "WORK"] {
@@ -587,8 +586,10 @@ async fn change_all(fleet: &Fleet, ports: &Ports, changes: &[Change]) {
 
 #[tokio::test]
 async fn what_is_changed_in_the_file_is_changed_in_what_runs() {
-    let ports =
-        Ports::new(&["client", "websocket", "monitor", "leaf", "listen"], &[("edge", 1), ("side", 1), ("other", 1)]);
+    let ports = Ports::new(
+        &["client", "websocket", "monitor", "leaf", "listen"],
+        &[("edge", 1), ("side", 1), ("other", 1)],
+    );
     let fleet = Fleet::of(&ports.fill(LIVE));
     for (file, (_, secret)) in ["secret", "another"].iter().zip(SECRETS) {
         fs::write(fleet.path().join(file), secret).unwrap();
