@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 use windlass_nats::authority::{AccountTerms, Authority};
 use windlass_nats::jwt::AccountLimits;
-use windlass_tests::engine::{action, actions, apply, apply_all, blocked, code_of, plan, reason};
+use windlass_tests::engine::{action, actions, apply, apply_all, blocked, code_of, destroy, plan, reason};
 use windlass_tests::furniture::FURNITURE;
 use windlass_tests::{Delivery, Fleet, Signal, claims, eventually, nats_server, signal};
 
@@ -266,4 +266,29 @@ async fn a_server_that_somebody_else_started_in_its_place_is_not_run_beside() {
     let info = fleet.jetstream("hub-0", "SHOP", "STREAM.INFO.ORDERS").await;
     assert_eq!(info["state"]["messages"], 1, "what was stored is still there");
     assert_eq!(actions(&plan(&fleet)), []);
+}
+
+#[tokio::test]
+async fn a_destroy_deletes_nothing_that_it_has_not_shown() {
+    let fleet = furnished();
+    // The file has it, and somebody else has made it before an apply could.
+    fleet.edit(
+        "[streams.ORDERS]",
+        "[streams.NOTES]\naccount = \"SHOP\"\nsubjects = [\"notes.>\"]\n\n[streams.ORDERS]",
+    );
+    let shop = jetstream::new(fleet.client("hub-0", "SHOP", "admin").await);
+    let config = jetstream::stream::Config {
+        name: "NOTES".to_owned(),
+        subjects: vec!["notes.>".to_owned()],
+        ..Default::default()
+    };
+    shop.create_stream(config).await.unwrap();
+    shop.publish("notes.a", "x".into()).await.unwrap().await.unwrap();
+    let streams = fleet.state().join(format!("nats/hub/jetstream/{}/streams", fleet.account_key("SHOP")));
+    assert!(streams.join("NOTES").exists() && streams.join("ORDERS").exists());
+    let output = destroy(&fleet);
+    assert!(output.status.success(), "{output:?}");
+    assert!(!String::from_utf8_lossy(&output.stdout).contains("stream.NOTES"), "{output:?}");
+    assert!(!streams.join("ORDERS").exists());
+    assert!(streams.join("NOTES").exists(), "what was not shown is still there");
 }
