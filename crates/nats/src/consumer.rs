@@ -184,11 +184,13 @@ pub async fn ensure(client: &Client, fleet: &str, spec: &ConsumerSpec) -> Result
     }
     let subject = format!("CONSUMER.CREATE.{}.{}", spec.stream, spec.name);
     let body = json!({ "stream_name": spec.stream, "config": config, "action": action });
-    ask(client, &what, subject, &body).await?;
-    // It is asked again: nats-server 2.15 answers the first update after a restart with what the consumer was (it keeps
-    // the description of a recovered consumer until somebody fetches it).
-    let made = find(client, &spec.stream, &spec.name).await?.unwrap_or_default();
-    match decide(&config, &made["config"]) {
+    let mut answer = ask(client, &what, subject, &body).await?;
+    if decide(&config, &answer["config"]) != Decision::Unchanged {
+        // The first answer about a consumer that the server has found at its start may say what it was then
+        // (`initialInfo` in nats-server's `consumer.go`).
+        answer = find(client, &spec.stream, &spec.name).await?.unwrap_or_default();
+    }
+    match decide(&config, &answer["config"]) {
         Decision::Unchanged => Ok(()),
         other => {
             let reason = format!("the server made something else of it: {other:?}");

@@ -57,6 +57,8 @@ pub struct Planned {
     pub found: Vec<Found>,
     /// The plan.
     pub plan: Plan,
+    /// Whether it is to delete what the state knows.
+    destroy: bool,
 }
 
 impl Session {
@@ -117,7 +119,7 @@ impl Session {
         let platforms = self.platforms();
         let found = windlass_engine::find(&self.wanted, state, &platforms).await?;
         let plan = plan::make(&self.wanted, state, &found, &platforms, wish)?;
-        Ok(Planned { found, plan })
+        Ok(Planned { found, plan, destroy: wish.destroy })
     }
 
     /// Does what the plan says.
@@ -129,8 +131,9 @@ impl Session {
         tell: &(dyn Fn(Event<'_>) + Sync),
     ) -> Result<Report, Failure> {
         let platforms = self.platforms();
-        let world =
-            World { wanted: &self.wanted, found: &planned.found, platforms: &platforms, store: &self.store };
+        // A destroy takes nothing under the file on its way: that would be deleted without having been shown.
+        let wanted: &[Resource] = if planned.destroy { &[] } else { &self.wanted };
+        let world = World { wanted, found: &planned.found, platforms: &platforms, store: &self.store };
         let options = apply::Options {
             parallelism: options.parallelism,
             allow_data_loss: options.allow_data_loss,

@@ -5,6 +5,7 @@ use super::{Options, from_nats};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use windlass_engine::wanted::{ADMIN, PAYLOADS};
 use windlass_engine::{Difference, FieldChange, How, Risk, Trouble};
 use windlass_nats::authority::{AccountTerms, Authority, ImportFrom, Issued};
@@ -127,6 +128,11 @@ pub(super) fn found_account(options: &Options, name: &str, body: &Value) -> Opti
     Some(json!({ "says": token.claims["nats"], "would_say": would_say }))
 }
 
+/// What a token allows.
+pub(super) fn says(token: &str) -> Option<Value> {
+    Some(jwt::decode(token.trim()).ok()?.claims["nats"].clone())
+}
+
 /// Whether an account's token on disk says what it would say if it were issued now; `None` where it has none.
 pub(super) fn is_current(options: &Options, name: &str) -> Option<bool> {
     found_account(options, name, &body_of(options, name)).map(|found| found["says"] == found["would_say"])
@@ -145,7 +151,11 @@ pub(super) fn compare_account(found: &Value) -> Option<Difference> {
         .filter(|name| says.get(*name) != would_say.get(*name))
         .map(|name| FieldChange::new(name, shown(says.get(name)), shown(would_say.get(name))))
         .collect();
-    (!fields.is_empty()).then_some(Difference { how: How::InPlace, fields, risk: Risk::None, why: None })
+    let why = found["changed_at"].as_str().map(|server| match found["says"].is_null() {
+        true => format!("the server {server} does not have it any more (drift)"),
+        false => format!("the server {server} has another token of it than Windlass gave it (drift)"),
+    });
+    (!fields.is_empty()).then_some(Difference { how: How::InPlace, fields, risk: Risk::None, why })
 }
 
 /// The claims by name, each limit by itself.
@@ -256,8 +266,12 @@ pub(super) fn put_aside(options: &Options, path: &Path) -> Result<(), Trouble> {
     open(options)?.put_aside(path).map_err(from_nats)
 }
 
-/// Tells running servers an account's token; every server that the answer reaches has it then.
-pub(super) async fn push(system: &async_nats::Client, token: &str) -> Result<(), Trouble> {
+/// How long servers may take to answer that they have a token.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
+
+/// Tells running servers an account's token; every server that the answer reaches has it then. What is inside says that
+/// nobody answered, which may be different a moment later.
+pub(super) async fn push(system: &async_nats::Client, token: &str) -> Result<Result<(), Trouble>, Trouble> {
     let failed = |reason: String| {
         Trouble::new(
             "WL0602",
@@ -265,11 +279,15 @@ pub(super) async fn push(system: &async_nats::Client, token: &str) -> Result<(),
             "see the servers' log",
         )
     };
-    let answer = system.request("$SYS.REQ.CLAIMS.UPDATE", token.to_owned().into()).await;
-    let answer = answer.map_err(|error| failed(error.to_string()))?;
+    let answer = system.request("$SYS.REQ.CLAIMS.UPDATE", token.to_owned().into());
+    let answer = match tokio::time::timeout(ANSWERS_WITHIN, answer).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(error)) => return Ok(Err(failed(error.to_string()))),
+        Err(_) => return Ok(Err(failed("no answer".to_owned()))),
+    };
     let answer: Value = serde_json::from_slice(&answer.payload).map_err(|error| failed(error.to_string()))?;
     match answer.get("error") {
-        None => Ok(()),
+        None => Ok(Ok(())),
         Some(error) => Err(failed(error["description"].as_str().unwrap_or("refused").to_owned())),
     }
 }

@@ -8,6 +8,12 @@ pub(super) fn server(wanted: &Resource, found: &Found) -> Result<Option<Differen
     if let Some(reason) = strands(&wanted.body, &found.body) {
         return Err(reason);
     }
+    if let Some(address) = found.body["stranger"].as_str() {
+        return Err(format!(
+            "somebody else runs a nats-server in its place, with its data; it answers on {address}. Two on the same \
+             data would destroy it: stop that one, and apply again"
+        ));
+    }
     if let Some(reason) = found.body["installed"]["missing"].as_str() {
         return Err(reason.to_owned());
     }

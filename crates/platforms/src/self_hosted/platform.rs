@@ -8,7 +8,7 @@ use super::{Options, authority, compare, from_nats, receiver, stored, trouble};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use tokio::sync::{Mutex, OnceCell};
@@ -38,7 +38,9 @@ const SETTLES_WITHIN: Duration = Duration::from_secs(120);
 pub struct SelfHosted {
     options: Options,
     control: Control,
-    clients: Mutex<BTreeMap<String, Client>>,
+    clients: Mutex<BTreeMap<String, (SocketAddr, Client)>>,
+    /// Accounts, with the cluster whose servers have all taken them in.
+    taken_in: Mutex<BTreeSet<(String, String)>>,
     reservations: std::sync::Mutex<Reservations>,
     chosen: OnceCell<Vec<String>>,
 }
@@ -58,6 +60,7 @@ impl SelfHosted {
             options,
             control,
             clients: Mutex::default(),
+            taken_in: Mutex::default(),
             reservations: std::sync::Mutex::default(),
             chosen: OnceCell::new(),
         }
@@ -87,9 +90,14 @@ impl SelfHosted {
         Some((Servers::known(&self.options, name, cluster), index.parse().ok()?))
     }
 
-    /// Where the first server of the cluster that runs takes clients. What runs is what the agent says, so that a cluster
-    /// that has left the file is reached too.
+    /// Where the first server of the cluster that runs takes clients.
     fn reachable(&self, cluster: &str) -> Option<SocketAddr> {
+        self.all_reachable(cluster).into_iter().next()
+    }
+
+    /// Where the servers of the cluster that run take clients. What runs is what the agent says, so that a cluster that
+    /// has left the file is reached too.
+    fn all_reachable(&self, cluster: &str) -> Vec<SocketAddr> {
         let status = self.control.status();
         let of_cluster = |name: &str| {
             name.rsplit_once('-').is_some_and(|(its, index)| its == cluster && index.parse::<u32>().is_ok())
@@ -99,8 +107,8 @@ impl SelfHosted {
                 && of_cluster(&running.part.name)
                 && running.process.as_ref().is_some_and(super::process::Identity::is_alive)
         };
-        let client = status.parts.values().find(runs)?.part.listens.first().copied()?;
-        Some(SocketAddr::new(servers::reachable(client.ip()), client.port()))
+        let clients = status.parts.values().filter(runs).filter_map(|running| running.part.listens.first());
+        clients.map(|client| SocketAddr::new(servers::reachable(client.ip()), client.port())).collect()
     }
 
     fn cluster_of(&self, address: &Address) -> Option<String> {
@@ -122,7 +130,8 @@ impl SelfHosted {
             clients.remove(&key);
             return Ok(None);
         };
-        if let Some(client) = clients.get(&key) {
+        // A server may have moved to another address meanwhile.
+        if let Some((_, client)) = clients.get(&key).filter(|(at, _)| *at == server) {
             return Ok(Some(client.clone()));
         }
         // A server that wants TLS says so, and gets it.
@@ -130,7 +139,7 @@ impl SelfHosted {
         let authority = Certificates::at(&self.options.directory, self.options.fleet.name()).authority_file();
         options.authority = Some(authority).filter(|authority| authority.is_file());
         let client = connect::connect(&options).await.map_err(from_nats)?;
-        clients.insert(key, client.clone());
+        clients.insert(key, (server, client.clone()));
         Ok(Some(client))
     }
 
@@ -139,7 +148,30 @@ impl SelfHosted {
             let message = format!("no server of the cluster {cluster} runs, so {account} cannot be reached");
             Trouble::new("WL0606", message, "windlass plan shows what is missing")
         };
+        self.take_in(account, cluster).await;
         self.client(account, ADMIN, cluster).await?.ok_or_else(missing)
+    }
+
+    /// Lets every server of a cluster take in an account before anything is stored in it.
+    ///
+    /// A server takes an account in when somebody of it connects, or when a stream of it is assigned to the server. It then
+    /// makes the directory of the account's streams, to see whether it can, and removes it with everything in it
+    /// (`EnableJetStream` in nats-server's `jetstream.go`): also a stream that is assigned at that moment, which goes on
+    /// without its files and is empty after the next start.
+    async fn take_in(&self, account: &str, cluster: &str) {
+        let servers = self.all_reachable(cluster);
+        let mut taken_in = self.taken_in.lock().await;
+        if servers.len() < 2 || !taken_in.insert((account.to_owned(), cluster.to_owned())) {
+            return;
+        }
+        let creds = authority::creds_file(&self.options, account, ADMIN);
+        let connects = servers.iter().map(async |server| {
+            let options = connect::Options::new(&format!("nats://{server}"), &creds, "windlass");
+            if let Err(error) = connect::connect(&options).await {
+                tracing::debug!(%server, account, %error, "the account is not taken in here");
+            }
+        });
+        futures::future::join_all(connects).await;
     }
 
     async fn choose_ports(&self) -> Result<(), Trouble> {
@@ -165,7 +197,10 @@ impl SelfHosted {
                     authority::operator_exists(&self.options).then(|| (json!({ "name": address.name }), None))
                 }
                 Kind::Account => {
-                    authority::found_account(&self.options, &address.name, body).map(|body| (body, None))
+                    authority::found_account(&self.options, &address.name, body).map(|mut found| {
+                        self.look_at_accounts_servers(&address.name, &mut found);
+                        (found, None)
+                    })
                 }
                 Kind::User => address.name.split_once('/').and_then(|(account, user)| {
                     authority::found_user(&self.options, account, user).map(|body| (body, None))
@@ -249,10 +284,14 @@ impl SelfHosted {
         let (operator, system) = authority::known_operator(&self.options)?;
         let wanted = servers.config(index, &operator.token, &system);
         let running = self.control.running(&place.part);
-        let varz = match &running {
-            Some(_) => Monitor::new(place.monitor).varz().await.ok(),
-            None => None,
-        };
+        let varz = Monitor::new(place.monitor).varz().await.ok();
+        // One that answers in its place, on its data, and was not started by an agent of this directory.
+        let store = place.home.join("jetstream").display().to_string();
+        let on_its_data = varz
+            .as_ref()
+            .filter(|varz| varz.jetstream.config.as_ref().is_some_and(|config| config.store_dir == store));
+        let stranger = on_its_data.filter(|_| running.is_none()).map(|_| place.monitor.to_string());
+        let varz = varz.filter(|_| running.is_some());
         let digest = varz.as_ref().and_then(|varz| varz.config_digest.clone());
         let body = json!({
             "file": compare::digest_of(&text),
@@ -270,6 +309,7 @@ impl SelfHosted {
                 |binary| json!(binary.version.to_string()),
             ),
             "running_digest": digest,
+            "stranger": stranger,
             "version": varz.map(|varz| varz.version),
             "servers": servers.exist(),
             "joined": text.contains("\ncluster {"),
@@ -281,6 +321,27 @@ impl SelfHosted {
             Some(_) => None,
         };
         Some((body, trouble))
+    }
+
+    /// Notes which server, if any, has another token of the account than Windlass gave it. Each keeps its tokens in a
+    /// directory, which `$SYS.REQ.CLAIMS.UPDATE` changes too.
+    fn look_at_accounts_servers(&self, account: &str, found: &mut Value) {
+        let Some(key) = authority::known_account(&self.options, account) else { return };
+        for (name, cluster) in &self.options.fleet.clusters {
+            let servers = Servers::known(&self.options, name.as_str(), cluster);
+            for place in (0..servers.count()).map(|index| servers.place(index)) {
+                if !place.config.is_file() {
+                    continue;
+                }
+                let token = std::fs::read_to_string(place.resolver.join(format!("{key}.jwt"))).ok();
+                let says = token.and_then(|token| authority::says(&token)).unwrap_or_default();
+                if says != found["says"] {
+                    found["says"] = says;
+                    found["changed_at"] = place.part.into();
+                    return;
+                }
+            }
+        }
     }
 
     async fn look_at_cluster(&self, address: &Address) -> Option<(Value, Option<String>)> {
@@ -409,27 +470,25 @@ impl SelfHosted {
             }
             // Servers that are going need not be told any more: they read it when they come back.
             tokio::select! {
-                told = self.tell_or_wait(cluster_name.as_str(), &issued.token) => told?,
+                told = self.tell(cluster_name.as_str(), &issued.token) => told?,
                 () = self.gone(cluster_name.as_str()) => {}
             }
         }
         Ok(())
     }
 
-    /// Tells the cluster's running servers an account's token.
+    /// Tells the cluster's running servers an account's token. It has patience with one that takes no connection or gives
+    /// no answer: it may be going, and is then soon gone or back.
     async fn tell(&self, cluster: &str, token: &str) -> Result<(), Trouble> {
-        match self.client(SYSTEM_ACCOUNT, ADMIN, cluster).await? {
-            Some(system) => authority::push(&system, token).await,
-            None => Ok(()),
-        }
-    }
-
-    /// Tells them, and has patience with one that takes no connection: it may be going, and is then soon gone.
-    async fn tell_or_wait(&self, cluster: &str, token: &str) -> Result<(), Trouble> {
         let deadline = tokio::time::Instant::now() + super::agent::grace(PartKind::Server);
         loop {
-            match self.tell(cluster, token).await {
-                Err(trouble) if trouble.code == "WL0211" && tokio::time::Instant::now() < deadline => {
+            let told = match self.client(SYSTEM_ACCOUNT, ADMIN, cluster).await {
+                Ok(None) => return Ok(()),
+                Ok(Some(system)) => authority::push(&system, token).await?,
+                Err(trouble) => Err(trouble),
+            };
+            match told {
+                Err(_) if tokio::time::Instant::now() < deadline => {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
                 told => return told,
@@ -827,7 +886,10 @@ impl Platform for SelfHosted {
                 let (address, permission) = (&wanted.address, permission(allow_data_loss));
                 // What holds data is replaced by whoever makes it, in the last moment and only if it must be.
                 if how == How::Replace && !address.kind.holds_data() {
-                    self.remove(address, &wanted.body, permission).await?;
+                    let at = (address.kind == Kind::Consumer)
+                        .then(|| stored::consumer_place(&found.body))
+                        .flatten();
+                    self.remove(address, at.as_ref().unwrap_or(&wanted.body), permission).await?;
                 }
                 self.make(address, &wanted.body, found.body["runs"] == true, permission).await
             }

@@ -300,7 +300,20 @@ pub(super) fn compare_consumer(
         });
         Ok(Some(Difference { how, fields: fields.collect(), risk, why: why.map(str::to_owned) }))
     };
-    match consumer::decide(&wanted, &kept(found)?["config"]) {
+    let found = &kept(found)?;
+    let moved: Vec<_> = ["stream", "name"]
+        .into_iter()
+        .filter_map(|key| Some((key, found["at"][key].as_str()?, body[key].as_str()?)))
+        .filter(|(_, from, to)| from != to)
+        .map(|(key, from, to)| FieldChange::new(key, from, to))
+        .collect();
+    if !moved.is_empty() {
+        let why =
+            "a consumer of another name or stream is another one, and begins where the file says".to_owned();
+        let (how, risk) = (How::Replace, Risk::Irreversible);
+        return Ok(Some(Difference { how, fields: moved, risk, why: Some(why) }));
+    }
+    match consumer::decide(&wanted, &found["config"]) {
         consumer::Decision::Unchanged => Ok(None),
         consumer::Decision::Update(fields) => difference(How::InPlace, &fields, Risk::None, None),
         consumer::Decision::Replace(fields) => {
@@ -343,11 +356,17 @@ pub(super) async fn ensure(
     Ok(())
 }
 
-/// What a consumer is, as the server says, as text; `None` when it is not there.
-pub(super) async fn find_consumer(client: &Client, body: &Value) -> Result<Option<Value>, Trouble> {
-    let body = Body(body);
+/// What a consumer is, as the server says, and where, as text; `None` when it is not there.
+pub(super) async fn find_consumer(client: &Client, at: &Value) -> Result<Option<Value>, Trouble> {
+    let body = Body(at);
     let found = consumer::find(client, &body.text("stream"), &body.text("name")).await.map_err(from_nats)?;
-    Ok(found.map(|mut found| Value::String(json!({ "config": found["config"].take() }).to_string())))
+    let text = |mut found: Value| json!({ "config": found["config"].take(), "at": at }).to_string();
+    Ok(found.map(|found| Value::String(text(found))))
+}
+
+/// Where a consumer was found, which is not always where it is wanted.
+pub(super) fn consumer_place(found: &Value) -> Option<Value> {
+    kept(found).ok().map(|mut found| found["at"].take()).filter(Value::is_object)
 }
 
 pub(super) async fn delete_consumer(client: &Client, body: &Value) -> Result<(), Trouble> {
