@@ -185,6 +185,9 @@ const CHANGES: &[Change] = &[
     ("streams.*.compression", "[streams.PLAIN]", "[streams.PLAIN]\ncompression = \"s2\"", Stream("hub-0", "PLAIN", "/compression"), r#""none""#, r#""s2""#),
     ("streams.*.allow_delete", "[streams.PLAIN]", "[streams.PLAIN]\nallow_delete = false", Stream("hub-0", "PLAIN", "/deny_delete"), "false", "true"),
     ("streams.*.description", "[streams.PLAIN]", "[streams.PLAIN]\ndescription = \"sold\"", Stream("hub-0", "PLAIN", "/description"), "null", r#""sold""#),
+    ("streams.*.storage", "[streams.WORK]", "[streams.WORK]\nstorage = \"memory\"", Stream("hub-0", "WORK", "/storage"), r#""file""#, r#""memory""#),
+    ("kv.*.storage", "[kv.SETTINGS]", "[kv.SETTINGS]\nstorage = \"memory\"", Stream("hub-0", "KV_SETTINGS", "/storage"), r#""file""#, r#""memory""#),
+    ("objects.*.storage", "[objects.INVOICES]", "[objects.INVOICES]\nstorage = \"memory\"", Stream("hub-0", "OBJ_INVOICES", "/storage"), r#""file""#, r#""memory""#),
     ("streams.*.retention", r#"retention = "interest""#, r#"retention = "limits""#, Stream("hub-0", "WORK", "/retention"), r#""interest""#, r#""limits""#),
     // Buckets.
     ("kv.*.history", "[kv.SETTINGS]", "[kv.SETTINGS]\nhistory = 7", Stream("hub-0", "KV_SETTINGS", "/max_msgs_per_subject"), "1", "7"),
@@ -254,6 +257,24 @@ const OF_THREE: &[Change] = &[
     ("objects.*.replicas", "[objects.INVOICES]", "[objects.INVOICES]\nreplicas = 3", Stream("trio-0", "OBJ_INVOICES", "/num_replicas"), "1", "3"),
 ];
 
+/// The fleet of [`JOINED`].
+const ALONE: &str = r#"
+[fleet]
+name = "fields"
+
+[clusters.solo]
+ports = { client = @client, websocket = @websocket, monitor = @monitor, cluster = @cluster, gateway = @gateway }
+"#;
+
+/// What one apply changes in a server that is to be reached from elsewhere.
+#[rustfmt::skip] // A line is a row.
+const JOINED: &[Change] = &[
+    ("clusters.*.super_cluster", "[clusters.solo]", "[clusters.solo]\nsuper_cluster = true\ntls = \"all\"\nhost_names = [\"nats.acme.example\"]", Varz("solo-0", "/gateway/name"), "null", r#""solo""#),
+    ("clusters.*.ports.gateway", "gateway = @gateway", "gateway = @gateway2", Varz("solo-0", "/gateway/port"), "null", "@gateway2"),
+    ("clusters.*.tls", "", "", Varz("solo-0", "/tls_required"), "null", "true"),
+    ("clusters.*.host_names", "", "", Does("host_names"), "false", "true"),
+];
+
 /// How a change is refused, or shown to do nothing.
 enum Refusal {
     /// A mistake in the file, with this code.
@@ -296,18 +317,13 @@ const REFUSALS: &[(&str, &str, &str, Refusal)] = &[
     ("clusters.*.regions.*.max", "[clusters.side]", "[clusters.side]\nregions = { weur = { max = 2 } }", Mistake("WL0133")),
     ("clusters.*.instance", "[clusters.side]", "[clusters.side]\ninstance = \"lite\"", Mistake("WL0133")),
     ("clusters.*.sleep_after", "[clusters.side]", "[clusters.side]\nsleep_after = \"1m\"", Mistake("WL0133")),
-    ("clusters.*.super_cluster", "[clusters.side]", "[clusters.side]\nsuper_cluster = true", Blocked("server.side-0", "gateways")),
-    ("clusters.*.ports.gateway", "[clusters.side]\nports = @side", "[clusters.side]\nsuper_cluster = true\nports = @other", Blocked("server.side-0", "gateways")),
     ("clusters.*.version", "[clusters.side]", "[clusters.side]\nversion = \"2.99.0\"", Blocked("server.side-0", "2.99.0")),
     ("streams.*.account", "[streams.WORK]\naccount = \"SHOP\"", "[streams.WORK]\naccount = \"REPORTS\"", Blocked("stream.WORK", "in the account SHOP")),
     ("streams.*.cluster", "[streams.GITHUB]\ncluster = \"hub\"", "[streams.GITHUB]\ncluster = \"edge\"", Blocked("stream.GITHUB", "in the cluster hub")),
-    ("streams.*.storage", "[streams.WORK]", "[streams.WORK]\nstorage = \"memory\"", Blocked("stream.WORK", "storage cannot change in place")),
     ("kv.*.account", "[kv.SETTINGS]\naccount = \"SHOP\"", "[kv.SETTINGS]\naccount = \"REPORTS\"", Blocked("kv.SETTINGS", "in the account SHOP")),
     ("kv.*.cluster", "[kv.SETTINGS]\naccount = \"SHOP\"\ncluster = \"hub\"", "[kv.SETTINGS]\naccount = \"SHOP\"\ncluster = \"edge\"", Blocked("kv.SETTINGS", "in the cluster hub")),
-    ("kv.*.storage", "[kv.SETTINGS]", "[kv.SETTINGS]\nstorage = \"memory\"", Blocked("kv.SETTINGS", "storage cannot change in place")),
     ("objects.*.account", "[objects.INVOICES]\naccount = \"SHOP\"", "[objects.INVOICES]\naccount = \"REPORTS\"", Blocked("objects.INVOICES", "in the account SHOP")),
     ("objects.*.cluster", "[objects.INVOICES]\naccount = \"SHOP\"\ncluster = \"hub\"", "[objects.INVOICES]\naccount = \"SHOP\"\ncluster = \"edge\"", Blocked("objects.INVOICES", "in the cluster hub")),
-    ("objects.*.storage", "[objects.INVOICES]", "[objects.INVOICES]\nstorage = \"memory\"", Blocked("objects.INVOICES", "storage cannot change in place")),
     ("github.receive_at", "[github]", "[github]\nreceive_at = \"edge\"", Mistake("WL0117")),
     ("github.stream", "[github]", "[github]\nstream = \"EVENTS\"", Blocked("objects.GITHUB_PAYLOADS", "not moved to BANK")),
     ("github.organization", "[github]", "[github]\norganization = \"acme\"", Unused("github.organization")),
@@ -365,7 +381,7 @@ fn every_field_has_its_row() {
     let output = Fleet::command_in(&repository(), &["schema"]).output().unwrap();
     let fields = fields(&serde_json::from_slice(&output.stdout).unwrap());
     assert!(fields.len() > 100, "{fields:?}");
-    let changes = CHANGES.iter().chain(OF_THREE).map(|(field, ..)| *field);
+    let changes = CHANGES.iter().chain(OF_THREE).chain(JOINED).map(|(field, ..)| *field);
     let rows = changes.chain(REFUSALS.iter().map(|(field, ..)| *field));
     let mut seen = BTreeSet::new();
     for row in rows {
@@ -445,6 +461,13 @@ fn at(answer: &Value, pointer: &str) -> Value {
 async fn does(fleet: &Fleet, what: &str) -> Value {
     match what {
         "lame_duck" => lame_duck(fleet).await,
+        "host_names" => {
+            let authority = fleet.state().join("tls/ca.crt");
+            let shown =
+                windlass_nats::server::certificate(fleet.listens("solo-0")[0], true, &authority).await;
+            let name = b"nats.acme.example";
+            shown.is_ok_and(|shown| shown.windows(name.len()).any(|part| part == name)).into()
+        }
         "payload" => {
             let client = fleet.client("hub-0", "SHOP", "admin").await;
             let mut heard = client.subscribe("large").await.unwrap();
@@ -637,4 +660,12 @@ async fn what_is_changed_in_the_file_of_a_cluster_of_several_is_changed_in_what_
     let fleet = Fleet::of(&ports.fill(THREE));
     apply_all(&fleet, &[]);
     change_all(&fleet, &ports, OF_THREE).await;
+}
+
+#[tokio::test]
+async fn what_is_changed_in_the_file_of_a_server_that_is_reached_from_elsewhere_is_changed_in_what_runs() {
+    let ports = Ports::new(&["client", "websocket", "monitor", "cluster", "gateway"], &[]);
+    let fleet = Fleet::of(&ports.fill(ALONE));
+    apply_all(&fleet, &[]);
+    change_all(&fleet, &ports, JOINED).await;
 }
