@@ -134,13 +134,17 @@ impl SelfHosted {
         if let Some((_, client)) = clients.get(&key).filter(|(at, _)| *at == server) {
             return Ok(Some(client.clone()));
         }
-        // A server that wants TLS says so, and gets it.
-        let mut options = connect::Options::new(&format!("nats://{server}"), &creds, "windlass");
-        let authority = Certificates::at(&self.options.directory, self.options.fleet.name()).authority_file();
-        options.authority = Some(authority).filter(|authority| authority.is_file());
-        let client = connect::connect(&options).await.map_err(from_nats)?;
+        let client = connect::connect(&self.way_in(server, &creds)).await.map_err(from_nats)?;
         clients.insert(key, (server, client.clone()));
         Ok(Some(client))
+    }
+
+    /// How Windlass itself comes in. A server that wants TLS says so, and gets it.
+    fn way_in(&self, server: SocketAddr, creds: &std::path::Path) -> connect::Options {
+        let authority = Certificates::at(&self.options.directory, self.options.fleet.name()).authority_file();
+        let mut options = connect::Options::new(&format!("nats://{server}"), creds, "windlass");
+        options.authority = Some(authority).filter(|authority| authority.is_file());
+        options
     }
 
     async fn need_client(&self, account: &str, cluster: &str) -> Result<Client, Trouble> {
@@ -166,8 +170,7 @@ impl SelfHosted {
         }
         let creds = authority::creds_file(&self.options, account, ADMIN);
         let connects = servers.iter().map(async |server| {
-            let options = connect::Options::new(&format!("nats://{server}"), &creds, "windlass");
-            if let Err(error) = connect::connect(&options).await {
+            if let Err(error) = connect::connect(&self.way_in(*server, &creds)).await {
                 tracing::debug!(%server, account, %error, "the account is not taken in here");
             }
         });
