@@ -130,6 +130,36 @@ fn an_existing_project_works_as_it_is() {
     assert!(!text.contains("web_server") && !text.contains(r2.server.secret_access_key().expose_secret()));
 }
 
+/// A block for R2 as it stands in many projects, endpoint and all.
+#[test]
+fn a_block_that_names_its_endpoint_comes_here_all_the_same() {
+    if !has_terraform() {
+        return;
+    }
+    let r2 = LocalR2::new();
+    let project = Project::new(2).with(&r2);
+    project.windlass_json(&["state", "backend", ADDRESS, "--write", "backend.tf"]);
+    let text = String::from_utf8(project.read("backend.tf")).unwrap();
+    let text = match text.contains("endpoints") {
+        true => text.replace(r2.server.endpoint(), "https://0123456789abcdef.r2.cloudflarestorage.com"),
+        false => text.replace(
+            "use_path_style",
+            "endpoints = { s3 = \"https://0123456789abcdef.r2.cloudflarestorage.com\" }\n    use_path_style",
+        ),
+    };
+    project.write("backend.tf", &text);
+    assert!(text.contains("r2.cloudflarestorage.com"), "{text}");
+    for _ in 0..2 {
+        init(&project, &[]);
+        exec_ok(&project, &[], &APPLY);
+    }
+    project.resources(3);
+    exec_ok(&project, &[], &APPLY);
+    assert_eq!(serials(&project, &[]).len(), 2);
+    assert!(locks(&r2).is_empty());
+    assert_eq!(String::from_utf8(project.read("backend.tf")).unwrap(), text);
+}
+
 #[test]
 fn a_command_that_fails_says_so_itself() {
     let r2 = LocalR2::new();

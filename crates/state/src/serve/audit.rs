@@ -36,7 +36,7 @@ pub(super) struct Entry<'a> {
 struct Line<'a> {
     time: String,
     #[serde(flatten)]
-    entry: &'a Entry<'a>,
+    entry: Entry<'a>,
 }
 
 /// Where the lines go.
@@ -60,7 +60,7 @@ impl Audit {
     }
 
     /// Adds a line, in one write: several processes may share the file.
-    pub(super) fn add(&self, entry: &Entry<'_>) {
+    pub(super) fn add(&self, entry: Entry<'_>) {
         let Some(file) = &self.file else { return };
         let mut line =
             serde_json::to_vec(&Line { time: Timestamp::now().to_string(), entry }).unwrap_or_default();

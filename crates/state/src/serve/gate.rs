@@ -65,7 +65,8 @@ impl Gate {
     }
 
     fn note(&self, key: &str, entry: Entry<'_>) {
-        self.audit.add(&Entry { place: &self.store.place(key), ..entry });
+        let place = self.store.place(key);
+        self.audit.add(Entry { place: &place, ..entry });
     }
 
     fn failed(&self, protocol: &'static str, operation: &'static str, key: &str, error: &Error) {

@@ -84,6 +84,7 @@ impl Dialect {
 }
 
 /// The answer for an error: its code and text stand in what Terraform prints.
+#[expect(clippy::needless_pass_by_value, reason = "it stands in map_err")]
 fn refused(error: Error) -> S3Error {
     let status = status(&error);
     let code = match error {

@@ -11,6 +11,7 @@ mod history;
 mod locks;
 mod migrate;
 mod place;
+mod project;
 mod rekey;
 mod restore;
 mod serve;

@@ -3,13 +3,13 @@
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Command;
 
 use super::endpoint::{EndpointArgs, UNSET};
+use super::project::{self, Project};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::output;
@@ -17,8 +17,7 @@ use crate::signals::{End, Signals};
 
 const EXAMPLES: &str = "\
 The project stays as it is: its backend \"s3\" or \"http\" finds the endpoint by variables. Of a backend \"s3\", the key is \
-the key in the store and the bucket's name is not looked at; a block with `endpoints` written in does not come here: leave \
-them out. A project that was initialized without this needs `terraform init -reconfigure` once. Every version is kept, encrypted with --key where there is one; what would replace another state, or a newer \
+the key in the store and the bucket's name is not looked at. A project that was initialized without this needs `terraform init -reconfigure` once (here, too). Every version is kept, encrypted with --key where there is one; what would replace another state, or a newer \
 one, is refused.
 
 The exit code is the command's. Ctrl-C reaches it once, and no lock is left when it has ended.
@@ -28,11 +27,6 @@ Examples:
   windlass state exec --store r2://states -- terraform apply
   windlass state exec --store r2://states/team --key file:state.key -- tofu plan
   windlass state history r2://states/nats/terraform.tfstate";
-
-/// Where Terraform takes further arguments of `init` from.
-const INIT_ARGUMENTS: &str = "TF_CLI_ARGS_init";
-/// Without it, Terraform asks for a host that is named after the bucket, which no resolver knows on loopback.
-const PATH_STYLE: &str = "-backend-config=use_path_style=true";
 
 /// Run Terraform with its state kept safe: versions, encryption, locks
 #[derive(Debug, clap::Args)]
@@ -53,7 +47,9 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
     };
     // Before the command starts: a signal that comes early must not leave it alone.
     let mut signals = Signals::take()?;
-    let service = args.endpoint.bind(true, context).await?;
+    let project = args.endpoint.has_s3().then(|| Project::find(arguments)).flatten();
+    let port = project.as_ref().and_then(Project::port);
+    let service = args.endpoint.bind(true, port, context).await?;
     let mut command = Command::new(program);
     command.args(arguments);
     if args.endpoint.has_s3() {
@@ -62,9 +58,12 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
         }
     }
     command.envs(args.endpoint.variables(&service));
-    if args.endpoint.has_s3() && has_s3_backend(&project_of(arguments)) {
-        let others = std::env::var(INIT_ARGUMENTS).unwrap_or_default();
-        command.env(INIT_ARGUMENTS, format!("{PATH_STYLE} {others}").trim_end());
+    let init = match &project {
+        Some(project) => Some(project.prepare(&service.endpoint(), &context.directory)?),
+        None => None,
+    };
+    if let Some(init) = &init {
+        command.env(project::INIT_ARGUMENTS, init.arguments());
     }
     // A terminal sends Ctrl-C to its whole foreground group, and the command must be in it to read answers. Elsewhere it
     // gets a group of its own, so that each signal reaches it once: through here.
@@ -94,6 +93,7 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
             }
         },
     };
+    drop(init);
     match handle.finish().await {
         Ok(healed) => {
             for place in healed {
@@ -110,32 +110,6 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
 }
 
-/// The directory of the project: the one that `-chdir` names, or this one.
-fn project_of(arguments: &[OsString]) -> PathBuf {
-    let named = arguments.iter().find_map(|argument| argument.to_str()?.strip_prefix("-chdir="));
-    named.map_or_else(|| PathBuf::from("."), PathBuf::from)
-}
-
-/// Whether a file of the project has a block `backend "s3"`. A backend of another kind would refuse the argument.
-fn has_s3_backend(project: &Path) -> bool {
-    let Ok(entries) = std::fs::read_dir(project) else { return false };
-    entries.flatten().map(|entry| entry.path()).any(|path| {
-        path.extension().is_some_and(|extension| extension == "tf" || extension == "tofu")
-            && std::fs::read_to_string(&path).is_ok_and(|text| names_s3_backend(&text))
-    })
-}
-
-fn names_s3_backend(text: &str) -> bool {
-    text.lines().any(|line| {
-        line.split(['{', ' ', '\t'])
-            .filter(|word| !word.is_empty())
-            .collect::<Vec<_>>()
-            .windows(2)
-            .any(|words| matches!(words, ["backend", "\"s3\""]))
-            && !line.trim_start().starts_with(['#', '/'])
-    })
-}
-
 fn not_started(program: &OsString, error: &io::Error) -> Failure {
     let exit = if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 };
     Failure::new(
@@ -144,27 +118,4 @@ fn not_started(program: &OsString, error: &io::Error) -> Failure {
         "check that the command behind -- is installed and on PATH; nothing was changed",
     )
     .exit_with(exit)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_backend_is_found_however_it_is_written() {
-        for text in
-            ["terraform {\n  backend \"s3\" {\n", "terraform { backend \"s3\" {} }", "  backend  \"s3\"{}"]
-        {
-            assert!(names_s3_backend(text), "{text}");
-        }
-        for text in ["", "# backend \"s3\" {}", "backend \"http\" {}", "backend_name = \"s3\""] {
-            assert!(!names_s3_backend(text), "{text}");
-        }
-    }
-
-    #[test]
-    fn the_project_is_where_terraform_looks() {
-        assert_eq!(project_of(&["-chdir=a/b".into(), "plan".into()]), Path::new("a/b"));
-        assert_eq!(project_of(&["plan".into()]), Path::new("."));
-    }
 }
