@@ -190,6 +190,17 @@ fn begin(project: &Project) -> Child {
     child
 }
 
+/// The process that it has started, which leads a group of its own.
+fn child_of(parent: &Child) -> u32 {
+    let tasks = fs::read_dir(format!("/proc/{}/task", parent.id())).unwrap();
+    let children = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("children")).unwrap());
+    let pids: Vec<u32> = children
+        .flat_map(|text| text.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<_>>())
+        .collect();
+    assert_eq!(pids.len(), 1);
+    pids[0]
+}
+
 fn signal(child: &Child, name: &str) {
     assert!(Command::new("kill").args([name, &child.id().to_string()]).status().unwrap().success());
 }
@@ -232,13 +243,19 @@ fn the_lock_of_a_terraform_that_was_killed_is_released() {
     assert!(said(&output).contains("released the lock"), "{}", said(&output));
     assert!(locks(&r2).is_empty());
 
-    // Windlass dies: the next one takes the lock over.
-    let mut child = begin(&project);
-    child.kill().unwrap();
-    child.wait().unwrap();
+    // Windlass dies, and its Terraform lives on: nobody gets the lock.
+    slow(&project, 60);
+    let mut windlass = begin(&project);
+    let terraform = child_of(&windlass);
+    windlass.kill().unwrap();
+    windlass.wait().unwrap();
     assert_eq!(locks(&r2).len(), 1);
+    let refused = exec(&project, &[], &APPLY);
+    assert!(said(&refused).contains("Error acquiring the state lock"), "{}", said(&refused));
+    // When that is gone as well, the next one takes the lock over.
+    assert!(Command::new("kill").args(["-9", "--", &format!("-{terraform}")]).status().unwrap().success());
     fs::remove_file(project.file("slow.tf")).unwrap();
-    exec_ok(&project, &[], &APPLY);
+    wait_for("the lock's owner is gone", || exec(&project, &[], &APPLY).status.success());
     assert!(audit(&project).iter().any(|line| line["took_over"].is_string()));
     assert!(locks(&r2).is_empty());
 }

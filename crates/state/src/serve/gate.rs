@@ -21,7 +21,7 @@ pub(super) struct Gate {
     prefix: String,
     audit: Audit,
     /// What every lock is marked with: whose end makes it an orphan.
-    owner: Option<Owner>,
+    owner: Mutex<Option<Owner>>,
     /// The locks that were given here and are not released: the key in the store, and the lock's ID.
     given: Mutex<HashMap<String, String>>,
     /// The state that was read last: Terraform asks for it several times, and in pieces.
@@ -29,10 +29,22 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    pub(super) fn new(store: Store, prefix: &str, audit: Audit, owner: Option<Owner>) -> Self {
+    pub(super) fn new(store: Store, prefix: &str, audit: Audit) -> Self {
         let prefix = prefix.trim_matches('/');
         let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
-        Self { store, prefix, audit, owner, given: Mutex::default(), last: Mutex::default() }
+        Self {
+            store,
+            prefix,
+            audit,
+            owner: Mutex::default(),
+            given: Mutex::default(),
+            last: Mutex::default(),
+        }
+    }
+
+    /// From now on, locks end with this process.
+    pub(super) fn owned_by(&self, owner: Option<Owner>) {
+        *self.owner.lock() = owner;
     }
 
     /// The key in the store. The workspaces stay in front, where `windlass state --workspace` looks for them.
@@ -196,7 +208,7 @@ impl Gate {
         key: &str,
         content: &[u8],
     ) -> Result<Result<LockInfo, LockInfo>, Error> {
-        let info = LockInfo { owner: self.owner.clone(), ..LockInfo::parse(content) };
+        let info = LockInfo { owner: self.owner.lock().clone(), ..LockInfo::parse(content) };
         let entry = Entry { protocol, operation: "lock", ..Entry::default() };
         match self.store.take(key, &info).await {
             Ok(Ok(held)) => {
@@ -315,7 +327,7 @@ mod tests {
 
     fn gate(prefix: &str) -> Gate {
         let store = Store::new(Arc::new(Bucket::in_memory()));
-        Gate::new(store, prefix, Audit::open(None).unwrap(), None)
+        Gate::new(store, prefix, Audit::open(None).unwrap())
     }
 
     fn state(lineage: &str, serial: u64, text: &str) -> Bytes {

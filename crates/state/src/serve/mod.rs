@@ -51,8 +51,6 @@ pub struct Options {
     pub listen: SocketAddr,
     /// The file that gets a line for each operation.
     pub audit: Option<PathBuf>,
-    /// Whether the locks end with this process: so it is when Terraform runs below it.
-    pub own_locks: bool,
 }
 
 /// An endpoint that listens but does not answer yet.
@@ -98,8 +96,7 @@ impl Service {
             access_key_id: hex::encode(rand::random::<[u8; 16]>()),
             secret_access_key: SecretString::from(hex::encode(rand::random::<[u8; 32]>())),
         };
-        let owner = if options.own_locks { Owner::current() } else { None };
-        let gate = Arc::new(Gate::new(options.store, &options.prefix, audit, owner));
+        let gate = Arc::new(Gate::new(options.store, &options.prefix, audit));
         let mut builder = S3ServiceBuilder::new(s3::Dialect::new(Arc::clone(&gate)));
         builder.set_auth(s3::Account {
             access_key_id: keys.access_key_id.clone(),
@@ -179,6 +176,11 @@ pub struct Handle {
 }
 
 impl Handle {
+    /// From now on, every lock that is given belongs to this process, and is an orphan when it is gone.
+    pub fn owned_by(&self, process: u32) {
+        self.gate.owned_by(Owner::of(process));
+    }
+
     /// Stops it, and releases every lock that was given and not released: whoever had them is gone. Where they were.
     ///
     /// # Errors

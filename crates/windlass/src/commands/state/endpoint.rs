@@ -63,12 +63,7 @@ pub enum Backend {
 
 impl EndpointArgs {
     /// Begins to listen, on the port where it was before if any is free to choose.
-    pub async fn bind(
-        &self,
-        own_locks: bool,
-        before: Option<u16>,
-        context: &Context,
-    ) -> Result<Service, Failure> {
+    pub async fn bind(&self, before: Option<u16>, context: &Context) -> Result<Service, Failure> {
         let mut listen = self.listen;
         if let Some(port) = before.filter(|_| listen.port() == 0) {
             listen.set_port(port);
@@ -76,7 +71,7 @@ impl EndpointArgs {
         let root: Root = self.store.parse()?;
         let (store, prefix) = root.open(&self.keys.access()?)?;
         let audit = self.audit.clone().unwrap_or_else(|| context.directory.join("state-audit.jsonl"));
-        let options = Options { store, prefix, listen, audit: Some(audit), own_locks };
+        let options = Options { store, prefix, listen, audit: Some(audit) };
         Ok(Service::bind(options).await?)
     }
 

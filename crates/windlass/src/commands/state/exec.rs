@@ -49,7 +49,7 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
     let mut signals = Signals::take()?;
     let project = args.endpoint.has_s3().then(|| Project::find(arguments)).flatten();
     let port = project.as_ref().and_then(Project::port);
-    let service = args.endpoint.bind(true, port, context).await?;
+    let service = args.endpoint.bind(port, context).await?;
     let mut command = Command::new(program);
     command.args(arguments);
     if args.endpoint.has_s3() {
@@ -73,6 +73,10 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
     }
     let handle = service.start();
     let spawned = command.spawn();
+    if let Some(pid) = spawned.as_ref().ok().and_then(tokio::process::Child::id) {
+        // Of the command, not of this process: when only this one is killed, the command may still be changing things.
+        handle.owned_by(pid);
+    }
     let status = match spawned {
         Err(error) => Err(not_started(program, &error)),
         Ok(mut child) => loop {
