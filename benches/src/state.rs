@@ -1,4 +1,5 @@
-//! `state`: moving a large Terraform state to R2 with Windlass against Terraform's own `init -migrate-state`.
+//! `state`: moving a large Terraform state to R2 with Windlass against Terraform's own `init -migrate-state`; and an apply
+//! through `windlass state exec` against the same apply straight at the store.
 //!
 //! Both are run as their users run them, as programs, in turns, into the same local R2, each time into a new key. What
 //! Windlass does more (locks on both sides, a copy in the history, reading back) is in its time. The state that arrives must
@@ -30,6 +31,9 @@ pub struct Options {
     /// Length of the state in MB
     #[arg(long, default_value_t = 50)]
     megabytes: usize,
+    /// Resources of the apply
+    #[arg(long, default_value_t = 1_000)]
+    applied: usize,
     /// Turns; the median counts
     #[arg(long, default_value_t = 5)]
     rounds: usize,
@@ -137,7 +141,61 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         }
     }
     report(options, state.len(), median(&ours), median(&theirs));
+    if has_terraform {
+        apply(options, &windlass, &r2, directory.path())?;
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// An apply of many resources into a new key, straight at the store and through `state exec`, in turns.
+fn apply(options: &Options, windlass: &Path, r2: &LocalR2, directory: &Path) -> Result<()> {
+    let resources = format!(
+        "resource \"terraform_data\" \"web\" {{\n  count = {}\n  input = \"value ${{count.index}}\"\n}}\n",
+        options.applied
+    );
+    let terraform = options.terraform.display().to_string();
+    let (mut straight, mut through) = (Vec::new(), Vec::new());
+    for round in 1..=options.rounds {
+        progress(&format!("round {round}: an apply of {} resources", options.applied));
+        // Whoever comes second finds a warmer machine: they take turns at it.
+        for exec in [round % 2 == 0, round % 2 == 1] {
+            let name = if exec { "exec" } else { "straight" };
+            let address = format!("r2://states/{name}/{round}.tfstate");
+            let project = directory.join(format!("{name}{round}"));
+            std::fs::create_dir_all(&project)?;
+            std::fs::write(project.join("main.tf"), &resources)?;
+            r2.run(windlass, &["state", "backend", &address, "--write", "backend.tf"], &project)?;
+            let run = |arguments: &[&str]| match exec {
+                true => {
+                    let front = ["state", "exec", "--store", "r2://states", "--", terraform.as_str()];
+                    r2.run(windlass, &[&front, arguments].concat(), &project)
+                }
+                false => r2.run(&options.terraform, arguments, &project),
+            };
+            run(&["init", "-input=false"])?;
+            let cost = run(&["apply", "-input=false", "-auto-approve", "-no-color"])?.0;
+            let shown = r2.run(windlass, &["state", "show", &address, "--format", "json"], &project)?.1;
+            if serde_json::from_str::<Value>(&shown)?["summary"]["instances"] != options.applied {
+                return Err("not every resource is in the state".into());
+            }
+            if exec { through.push(cost) } else { straight.push(cost) }
+        }
+    }
+    let Some((straight, through)) = median(&straight).zip(median(&through)) else { return Ok(()) };
+    let millis = |cost: Cost| cost.took.as_secs_f64() * 1e3;
+    let ratio = millis(through) / millis(straight);
+    let verdict = if ratio <= 1.10 { "met" } else { "missed" };
+    let table = format!(
+        "\nterraform apply of {} resources; the median of {} turns.\n\n| what | ms (median) |\n| --- | ---: |\n\
+         | through windlass state exec | {:.0} |\n| straight at the store | {:.0} |\n\n\
+         Of the time that it takes straight (at most 1.10): {ratio:.2}, {verdict}\n",
+        options.applied,
+        options.rounds,
+        millis(through),
+        millis(straight)
+    );
+    let _ = std::io::stdout().write_all(table.as_bytes());
+    Ok(())
 }
 
 fn report(options: &Options, bytes: usize, ours: Option<Cost>, theirs: Option<Cost>) {

@@ -20,6 +20,7 @@ mod locks;
 pub mod migrate;
 pub mod rekey;
 pub mod restore;
+pub mod serve;
 pub mod store;
 pub mod terraform;
 pub mod verify;

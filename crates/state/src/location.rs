@@ -79,6 +79,73 @@ impl fmt::Display for Location {
     }
 }
 
+/// The address of a store of many states: `dir:PATH`, `s3://BUCKET[/PREFIX]` or `r2://BUCKET[/PREFIX]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Root {
+    /// A directory of this machine.
+    Directory(PathBuf),
+    /// A bucket, and what stands before every key.
+    Bucket {
+        /// `s3` or `r2`.
+        scheme: &'static str,
+        /// The bucket.
+        bucket: String,
+        /// Without a `/` at its ends; may be empty.
+        prefix: String,
+    },
+}
+
+impl FromStr for Root {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let bad = |reason: &str| Error::Address { address: text.to_owned(), reason: reason.to_owned() };
+        if let Some(path) = text.strip_prefix("dir:") {
+            return match path {
+                "" => Err(bad("the directory is missing behind dir:")),
+                path => Ok(Self::Directory(path.into())),
+            };
+        }
+        if !text.contains("://") {
+            return Err(bad(
+                "a store is dir:PATH, s3://BUCKET or r2://BUCKET, with a prefix where you want one",
+            ));
+        }
+        // The same rules as for one state: below a bucket alone, any key will do.
+        let text = text.trim_end_matches('/');
+        let with_key = format!("{text}/key");
+        match with_key.parse() {
+            Ok(Location::Bucket { scheme, bucket, key }) => {
+                let prefix = key.strip_suffix("/key").unwrap_or_default().to_owned();
+                Ok(Self::Bucket { scheme, bucket, prefix })
+            }
+            Ok(Location::File(_)) => Err(bad("it is a file")),
+            Err(Error::Address { reason, .. }) => Err(bad(&reason)),
+            Err(other) => Err(other),
+        }
+    }
+}
+
+impl Root {
+    /// Opens the store, and gives the prefix of its keys. Nothing is asked yet.
+    ///
+    /// # Errors
+    /// When the endpoint or the keys of a bucket are missing.
+    pub fn open(&self, access: &Access) -> Result<(Store, String), Error> {
+        match self {
+            Self::Directory(path) => {
+                let store = Store::new(Arc::new(Directory::new(path))).with_keys(access.keys.clone());
+                Ok((store, String::new()))
+            }
+            Self::Bucket { scheme, bucket, prefix } => {
+                let location =
+                    Location::Bucket { scheme, bucket: bucket.clone(), key: format!("{prefix}/key") };
+                Ok((location.open(access)?.store, prefix.clone()))
+            }
+        }
+    }
+}
+
 /// How a location is opened.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
@@ -271,6 +338,22 @@ mod tests {
             "r2://states/a/",
         ] {
             assert_eq!(bad.parse::<Location>().unwrap_err().code(), "WL0701", "{bad}");
+        }
+    }
+
+    #[test]
+    fn stores_are_read_as_they_are_written() {
+        let bucket = |prefix: &str| Root::Bucket {
+            scheme: "r2",
+            bucket: "states".to_owned(),
+            prefix: prefix.to_owned(),
+        };
+        assert_eq!("r2://states".parse::<Root>().unwrap(), bucket(""));
+        assert_eq!("r2://states/".parse::<Root>().unwrap(), bucket(""));
+        assert_eq!("r2://states/team/a/".parse::<Root>().unwrap(), bucket("team/a"));
+        assert_eq!("dir:/a/b".parse::<Root>().unwrap(), Root::Directory("/a/b".into()));
+        for bad in ["", "states", "dir:", "gs://states", "r2://", "r2://states//a", "r2://states/history"] {
+            assert_eq!(bad.parse::<Root>().unwrap_err().code(), "WL0701", "{bad}");
         }
     }
 

@@ -108,7 +108,13 @@ impl Owner {
     /// This process; `None` where the system does not tell enough to prove anything later.
     #[must_use]
     pub fn current() -> Option<Self> {
-        let pid = i32::try_from(std::process::id()).ok()?;
+        Self::of(std::process::id())
+    }
+
+    /// A process of this machine; `None` where it is gone, or the system does not tell enough.
+    #[must_use]
+    pub fn of(pid: u32) -> Option<Self> {
+        let pid = i32::try_from(pid).ok()?;
         let (boot, namespace) = here()?;
         let (started, _) = process(pid)?;
         Some(Self { boot, namespace, pid, started })

@@ -5,12 +5,16 @@
 
 mod backend;
 mod diff;
+mod endpoint;
+mod exec;
 mod history;
 mod locks;
 mod migrate;
 mod place;
+mod project;
 mod rekey;
 mod restore;
+mod serve;
 mod show;
 mod unlock;
 mod verify;
@@ -55,6 +59,8 @@ enum Command {
     Locks(locks::Args),
     Unlock(unlock::Args),
     Rekey(rekey::Args),
+    Exec(exec::Args),
+    Serve(serve::Args),
 }
 
 /// Runs the command.
@@ -71,6 +77,9 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
         Command::Migrate(args) => Box::pin(migrate::run(args, context)).await,
         Command::Restore(args) => Box::pin(restore::run(args, context)).await,
         Command::Rekey(args) => Box::pin(rekey::run(args, context)).await,
+        // These run until something else ends.
+        Command::Exec(args) => Box::pin(exec::run(args, context)).await,
+        Command::Serve(args) => Box::pin(serve::run(args, context)).await,
     }
 }
 
@@ -137,6 +146,8 @@ mod tests {
             "windlass state rekey r2://states/a --key env:NEW --key env:OLD",
             "windlass state backend r2://states/a --terraform-version 1.9.0",
             "windlass state unlock r2://states/a 0a-1b",
+            "windlass state exec --store r2://states -- terraform apply -auto-approve",
+            "windlass state serve --store dir:states --listen 127.0.0.1:8301",
         ] {
             assert!(Alone::try_parse_from(line.split(' ')).is_ok(), "{line}");
         }
@@ -146,6 +157,8 @@ mod tests {
             "windlass state restore r2://states/a",
             "windlass state rekey r2://states/a --key AGE-SECRET-KEY-1",
             "windlass state unlock r2://states/a",
+            "windlass state exec --store r2://states",
+            "windlass state exec -- terraform apply",
         ] {
             assert!(Alone::try_parse_from(line.split(' ')).is_err(), "{line}");
         }
