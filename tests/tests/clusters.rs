@@ -186,6 +186,7 @@ async fn what_is_encrypted_is_renewed_and_signed_by_another_without_a_restart() 
     let authority = fleet.state().join("tls/ca.crt");
     assert!(url.starts_with("tls://"), "{url}");
     assert_eq!(fleet.report["nats"]["ca_file"], authority.to_str().unwrap());
+    assert_eq!(fleet.status()["servers"][0]["url"].as_str().unwrap().split(':').next(), Some("tls"));
     let client = connect(&url, &creds, Some(&authority)).await.unwrap();
     assert_eq!(jetstream::new(client).get_stream("GITHUB").await.unwrap().cached_info().state.messages, 1);
     assert!(

@@ -54,7 +54,7 @@ async fn server(running: &Running, fleet: &str) -> Server {
         health: Health::Healthy,
         pid: None,
         restarts: running.restarts,
-        url: part.listens.first().map(|address| url("nats", *address)),
+        url: part.listens.first().map(|address| url(if part.loaded.tls { "tls" } else { "nats" }, *address)),
         version: None,
         role: None,
         routes: BTreeSet::new(),

@@ -122,7 +122,10 @@ fn urls(status: &Status, cluster: Option<&str>, directory: &RunDirectory) -> Res
     let cluster = cluster.map_or_else(|| cluster_of(&first.name), str::to_owned);
     let urls: Vec<String> = servers()
         .filter(|part| cluster_of(&part.name) == cluster)
-        .filter_map(|part| Some(format!("nats://{}", reachable(*part.listens.first()?))))
+        .filter_map(|part| {
+            let scheme = if part.loaded.tls { "tls" } else { "nats" };
+            Some(format!("{scheme}://{}", reachable(*part.listens.first()?)))
+        })
         .collect();
     if urls.is_empty() {
         let mut known: Vec<String> = servers().map(|part| cluster_of(&part.name)).collect();

@@ -164,6 +164,7 @@ fn print(
         rows.push(["websocket".into(), nats.websocket_url.clone()]);
         rows.push(["monitor".into(), nats.monitor_url.clone()]);
         rows.push(["creds".into(), nats.creds.clone()]);
+        rows.extend(nats.ca_file.clone().map(|file| ["authority".into(), file]));
     }
     if let Some(receiver) = &record.endpoints.receiver {
         rows.push(["secret".into(), receiver.secret_file.clone()]);

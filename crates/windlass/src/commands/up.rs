@@ -263,7 +263,13 @@ fn print(
     let creds = record.endpoints.nats.as_ref().map(|nats| nats.creds.as_str());
     let secret = record.endpoints.receiver.as_ref().map(|receiver| receiver.secret_file.as_str());
     let logs = directory.logs().display().to_string();
-    let files = [("credentials", creds), ("webhook secret", secret), ("logs", Some(logs.as_str()))];
+    let authority = record.endpoints.nats.as_ref().and_then(|nats| nats.ca_file.as_deref());
+    let files = [
+        ("credentials", creds),
+        ("authority", authority),
+        ("webhook secret", secret),
+        ("logs", Some(logs.as_str())),
+    ];
     let files: Vec<[String; 2]> =
         files.into_iter().filter_map(|(name, path)| Some([name.to_owned(), shorten(path?)])).collect();
     output::table(&mut out, &files)?;
