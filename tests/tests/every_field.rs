@@ -306,7 +306,7 @@ const REFUSALS: &[(&str, &str, &str, Refusal)] = &[
     ("state.store", "[streams.ORDERS]", "[state]\nstore = \"s3://bucket/prefix\"\n\n[streams.ORDERS]", Ends("WL0417")),
     ("state.keep", "[streams.ORDERS]", "[state]\nkeep = 7\n\n[streams.ORDERS]", Unused("state.keep")),
     ("state.keep_for", "[streams.ORDERS]", "[state]\nkeep_for = \"7d\"\n\n[streams.ORDERS]", Unused("state.keep_for")),
-    ("state.encrypt_with", "[streams.ORDERS]", "[state]\nencrypt_with = { env = \"KEY\" }\n\n[streams.ORDERS]", Unused("state.encrypt_with")),
+    ("state.encrypt_with", "[streams.ORDERS]", "[state]\nencrypt_with = { env = \"KEY\" }\n\n[streams.ORDERS]", Ends("WL0417")),
     ("platforms.self-hosted.hosts", "[streams.ORDERS]", "[platforms.self-hosted]\nhosts = [\"ssh://nats@10.0.0.5\"]\n\n[streams.ORDERS]", Mistake("WL0107")),
     ("platforms.synadia.system", "[streams.ORDERS]", SYNADIA, Unused("platforms.synadia")),
     ("platforms.synadia.token", "[streams.ORDERS]", SYNADIA, Unused("platforms.synadia")),

@@ -180,10 +180,10 @@ pub enum Error {
         cause: String,
     },
     /// The fleet file wants the state in a place that this version cannot use.
-    #[error("the state cannot be kept in {place} by this version")]
+    #[error("the state cannot be kept {how} by this version")]
     StatePlace {
-        /// The place.
-        place: String,
+        /// How, such as `in r2://acme-state` or `encrypted`.
+        how: String,
     },
     /// A run was interrupted before it was ready.
     #[error("stopped before everything was ready")]
@@ -322,7 +322,9 @@ impl Error {
             Self::Output(_) => "check where standard output goes: is the disk full?".into(),
             Self::Environment { .. } => "`windlass doctor` checks this machine".into(),
             Self::Interrupted => "nothing is left running; run it again".into(),
-            Self::StatePlace { .. } => "write `store = \"dir:PATH\"` in [state], or leave it out".into(),
+            Self::StatePlace { .. } => {
+                "write `store = \"dir:PATH\"` in [state], or leave it out, and leave `encrypt_with` out".into()
+            }
             Self::FileExists { .. } => {
                 "--force writes over it; --file PATH writes another; `windlass validate` checks what is there"
                     .into()

@@ -176,10 +176,14 @@ impl Session {
 }
 
 fn store_of(fleet: &Fleet, directory: &RunDirectory, base: Option<&Path>) -> Result<Directory, Failure> {
+    // It names secrets' places and every user: who wants it encrypted is not to find it in plain text.
+    if !fleet.state.encrypt_with.is_empty() {
+        return Err(Error::StatePlace { how: "encrypted".to_owned() }.into());
+    }
     match &fleet.state.store {
         None => Ok(Directory::new(directory.root().join("state"))),
         Some(StoreAddress::Directory(path)) => Ok(Directory::new(base.unwrap_or(Path::new("")).join(path))),
-        Some(place) => Err(Error::StatePlace { place: place.to_string() }.into()),
+        Some(place) => Err(Error::StatePlace { how: format!("in {place}") }.into()),
     }
 }
 

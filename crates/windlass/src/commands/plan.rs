@@ -149,7 +149,7 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
 }
 
 /// What this version reads and does nothing with, by its place in the file.
-const UNUSED: [&str; 11] = [
+const UNUSED: [&str; 10] = [
     "platforms.synadia",
     "platforms.cloudflare",
     "scaling",
@@ -158,7 +158,6 @@ const UNUSED: [&str; 11] = [
     "alerts",
     "state.keep",
     "state.keep_for",
-    "state.encrypt_with",
     "github.organization",
     "github.events",
 ];
