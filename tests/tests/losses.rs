@@ -4,22 +4,8 @@
 
 use async_nats::jetstream::{self, stream::StorageType};
 use serde_json::{Value, json};
-use std::process::Output;
+use windlass_tests::engine::{apply, json_of, killed_at, plan};
 use windlass_tests::{Delivery, Fleet};
-
-fn json_of(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
-}
-
-fn plan(fleet: &Fleet) -> Value {
-    let output = fleet.run(&["plan", "--format", "json"]);
-    assert!(output.status.success(), "{output:?}");
-    json_of(&output)
-}
-
-fn apply(fleet: &Fleet, more: &[&str]) -> Output {
-    fleet.run(&[&["apply", "--yes", "--format", "json"], more].concat())
-}
 
 fn action<'a>(plan: &'a Value, address: &str) -> &'a Value {
     let mut actions = plan["actions"].as_array().unwrap().iter();
@@ -115,4 +101,26 @@ async fn what_is_empty_is_made_anew_without_asking() {
     is_refused(&fleet, "stream.ORDERS (1 message,");
     assert!(apply(&fleet, &["--allow-data-loss"]).status.success());
     assert_eq!(plan(&fleet)["actions"], json!([]));
+}
+
+#[tokio::test]
+async fn a_consumer_of_another_name_takes_the_olds_place_also_when_the_apply_is_killed() {
+    let fleet = Fleet::start();
+    fleet.edit("[github]", "[consumers.worker]\nstream = \"GITHUB\"\nname = \"c0\"\n\n[github]");
+    assert!(apply(&fleet, &[]).status.success());
+    let mut step = 0;
+    loop {
+        step += 1;
+        fleet.edit(&format!("name = \"c{}\"", step - 1), &format!("name = \"c{step}\""));
+        let killed = killed_at(&fleet, &["apply", "--yes", "--allow-data-loss"], step);
+        let output = apply(&fleet, &["--allow-data-loss"]);
+        assert!(output.status.success(), "killed at {step}: {output:?}");
+        let names = fleet.jetstream("hub-0", "GITHUB", "CONSUMER.NAMES.GITHUB").await;
+        assert_eq!(names["consumers"], json!([format!("c{step}")]), "killed at {step}");
+        assert_eq!(plan(&fleet)["actions"], json!([]), "killed at {step}");
+        if !killed {
+            break;
+        }
+    }
+    assert!(step >= 4, "{step}");
 }

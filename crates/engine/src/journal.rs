@@ -65,19 +65,22 @@ pub fn replay(state: &mut State, entries: impl IntoIterator<Item = Entry>) {
     for entry in entries {
         match entry {
             Entry::Begun { address, what, recorded } => {
-                match recorded {
-                    // What was recorded before stays recorded, as uncertain: it may or may not be that still.
-                    Some(recorded) => drop(state.resources.insert(address.clone(), recorded)),
-                    None => {
-                        if let Some(known) = state.resources.get_mut(&address) {
-                            known.uncertain = true;
-                        }
-                    }
+                let known = state.resources.get_mut(&address);
+                match (known, &recorded) {
+                    // It may or may not be that still. What is replaced stays recorded as it was until it is done: it may
+                    // have been elsewhere, and whoever goes on has to find it there to take it away.
+                    (Some(known), None) => known.uncertain = true,
+                    (Some(known), Some(_)) if what == Do::Replace => known.uncertain = true,
+                    (_, Some(recorded)) => drop(state.resources.insert(address.clone(), recorded.clone())),
+                    (None, None) => {}
                 }
-                begun.insert(address, what);
+                begun.insert(address, (what, recorded));
             }
             Entry::Done { address } => match begun.remove(&address) {
-                Some(Do::Delete) => drop(state.resources.remove(&address)),
+                Some((Do::Delete, _)) => drop(state.resources.remove(&address)),
+                Some((_, Some(recorded))) => {
+                    state.resources.insert(address, Recorded { uncertain: false, ..recorded });
+                }
                 _ => {
                     if let Some(known) = state.resources.get_mut(&address) {
                         known.uncertain = false;
@@ -190,4 +193,33 @@ pub fn read(path: &Path) -> Result<Vec<Entry>, Error> {
         }
     }
     Ok(entries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Kind;
+    use serde_json::json;
+
+    #[test]
+    fn what_is_being_replaced_is_remembered_where_it_was() {
+        let address = Address::new(Kind::Consumer, "billing");
+        let recorded = |name: &str, uncertain| Recorded {
+            platform: "memory".to_owned(),
+            body: json!({ "name": name }),
+            depends_on: std::collections::BTreeSet::new(),
+            uncertain,
+        };
+        let mut state = State::new("acme", "lineage".to_owned());
+        state.resources.insert(address.clone(), recorded("old", false));
+        let begun = Entry::Begun {
+            address: address.clone(),
+            what: Do::Replace,
+            recorded: Some(recorded("new", true)),
+        };
+        replay(&mut state, [begun.clone()]);
+        assert_eq!(state.resources[&address], recorded("old", true));
+        replay(&mut state, [begun, Entry::Done { address: address.clone() }]);
+        assert_eq!(state.resources[&address], recorded("new", false));
+    }
 }
