@@ -99,8 +99,11 @@ fn observe(name: String) -> impl Fn(Event) -> std::future::Ready<()> + Send + Sy
             Event::Connected | Event::Draining | Event::Closed => {
                 tracing::debug!(client = %name, %event, "nats");
             }
-            Event::Disconnected | Event::LameDuckMode => tracing::info!(client = %name, %event, "nats"),
-            Event::SlowConsumer(_) | Event::ServerError(_) | Event::ClientError(_) => {
+            // A connection that breaks comes back; while servers are restarted that is what happens.
+            Event::Disconnected | Event::LameDuckMode | Event::ClientError(_) => {
+                tracing::info!(client = %name, %event, "nats");
+            }
+            Event::SlowConsumer(_) | Event::ServerError(_) => {
                 tracing::warn!(client = %name, %event, "nats");
             }
         }

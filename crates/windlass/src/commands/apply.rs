@@ -130,7 +130,8 @@ pub async fn carry_out(
         let what = difference(expected, plan);
         return Err(windlass_engine::Error::Moved { what }.into());
     }
-    if !context.json() {
+    // Whoever is asked is shown what for.
+    if !context.json() && !(context.quiet() && how.yes) {
         show(plan)?;
     }
     let losses = plan.losses();
