@@ -131,7 +131,8 @@ pub async fn carry_out(
         return Err(windlass_engine::Error::Moved { what }.into());
     }
     // Whoever is asked is shown what for.
-    if !context.json() && !(context.quiet() && how.yes) {
+    let nobody_reads = context.json() || (context.quiet() && how.yes);
+    if !nobody_reads {
         show(plan)?;
     }
     let losses = plan.losses();
