@@ -16,9 +16,7 @@ pub const BUCKET: &str = "states";
 pub fn has_terraform() -> bool {
     let works = Command::new("terraform").arg("version").output().is_ok_and(|output| output.status.success());
     if !works {
-        let in_ci = std::env::var("CI").is_ok_and(|value| value == "true");
-        assert!(!in_ci, "terraform is not installed, and this test needs it");
-        eprintln!("SKIPPED: terraform is not installed");
+        crate::tools::skip_without("terraform");
     }
     works
 }

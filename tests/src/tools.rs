@@ -2,6 +2,7 @@
 
 use crate::fleet::signal;
 use rustix::process::Signal;
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -37,6 +38,14 @@ pub fn nats_server() -> PathBuf {
 pub fn former_nats_server() -> Option<Binary> {
     let path = installed("WINDLASS_FORMER_NATS_SERVER", "former/bin/nats-server")?;
     Some(Binary::at(&path).expect("the former nats-server says its version"))
+}
+
+/// Says that a test does nothing here because it lacks `what`, which no job can bring. Past the test runner, which shows
+/// nothing of a test that passes; and where `CI=true`, the test fails instead.
+pub fn skip_without(what: &str) {
+    let in_ci = env::var("CI").is_ok_and(|value| value == "true");
+    assert!(!in_ci, "{what} is missing, and this test needs it");
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {what} is missing, and this test needs it");
 }
 
 /// GitHub's published examples (npm `@octokit/webhooks-examples`): the file with all events and
