@@ -1,0 +1,133 @@
+//! What was used, by Cloudflare's own count.
+
+use super::{Call, Client, Error, Method, Reason};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// What containers used in a span of time, as it is billed.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ContainerUse {
+    /// Seconds of a processor in use.
+    pub cpu_seconds: f64,
+    /// Bytes of memory, times seconds.
+    pub memory_byte_seconds: f64,
+    /// Bytes of disk, times seconds.
+    pub disk_byte_seconds: f64,
+    /// Bytes that went out.
+    pub egress_bytes: f64,
+}
+
+/// What a Worker did in a span of time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WorkerUse {
+    /// Requests.
+    pub requests: u64,
+    /// Those that failed.
+    pub errors: u64,
+    /// Requests that it made itself.
+    pub subrequests: u64,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    #[serde(default)]
+    data: Value,
+    #[serde(default)]
+    errors: Option<Vec<Value>>,
+}
+
+const WORKER: &str = "query($account: string!, $script: string!, $from: Time!, $to: Time!) { viewer { accounts(filter: \
+{accountTag: $account}) { workersInvocationsAdaptive(limit: 10000, filter: {scriptName: $script, datetime_geq: $from, \
+datetime_leq: $to}) { sum { requests errors subrequests } } } } }";
+const CONTAINERS: &str = "query($account: string!, $application: string!, $from: Time!, $to: Time!) { viewer { \
+accounts(filter: {accountTag: $account}) { containersUsageAdaptiveGroups(limit: 10000, filter: {applicationId: \
+$application, datetime_geq: $from, datetime_leq: $to}) { sum { cpuTimeSec memoryByteSec diskByteSec egressBytes } } } } }";
+
+impl Client {
+    /// What a Worker did between two moments (RFC 3339).
+    ///
+    /// # Errors
+    /// When Cloudflare does not say.
+    pub async fn worker_use(&self, script: &str, from: &str, to: &str) -> Result<WorkerUse, Error> {
+        let variables = json!({ "account": self.account(), "script": script, "from": from, "to": to });
+        Ok(worker_use(&self.graphql("look up the Worker's usage", WORKER, variables).await?))
+    }
+
+    /// What the containers of an application used between two moments (RFC 3339).
+    ///
+    /// # Errors
+    /// When Cloudflare does not say.
+    pub async fn container_use(
+        &self,
+        application: &str,
+        from: &str,
+        to: &str,
+    ) -> Result<ContainerUse, Error> {
+        let variables =
+            json!({ "account": self.account(), "application": application, "from": from, "to": to });
+        Ok(container_use(&self.graphql("look up the containers' usage", CONTAINERS, variables).await?))
+    }
+
+    async fn graphql(&self, what: &str, query: &str, variables: Value) -> Result<Value, Error> {
+        let body = json!({ "query": query, "variables": variables });
+        let call = Call::new(Method::Post, "/graphql", what).json(body).repeatable();
+        let (_, bytes) = self.raw(&call).await?;
+        let unreadable = |cause: String| Error::Unreadable { call: what.to_owned(), cause };
+        let answer: Answer = serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))?;
+        match answer.errors.as_deref() {
+            None | Some([]) => Ok(answer.data),
+            Some([first, ..]) => {
+                let message = first["message"].as_str().unwrap_or_default().to_owned();
+                // GraphQL refuses with 200.
+                let status = if message.contains("not authorized") || message.contains("does not have access")
+                {
+                    403
+                } else {
+                    400
+                };
+                Err(super::classify(what, super::Permission::Analytics, status, Reason { code: 0, message }))
+            }
+        }
+    }
+}
+
+fn groups<'a>(data: &'a Value, dataset: &str) -> Vec<&'a Value> {
+    let accounts = data["viewer"]["accounts"].as_array().into_iter().flatten();
+    accounts.filter_map(|account| account[dataset].as_array()).flatten().map(|group| &group["sum"]).collect()
+}
+
+fn worker_use(data: &Value) -> WorkerUse {
+    let groups = groups(data, "workersInvocationsAdaptive");
+    let sum = |key: &str| groups.iter().filter_map(|sum| sum[key].as_u64()).sum();
+    WorkerUse { requests: sum("requests"), errors: sum("errors"), subrequests: sum("subrequests") }
+}
+
+fn container_use(data: &Value) -> ContainerUse {
+    let groups = groups(data, "containersUsageAdaptiveGroups");
+    let sum = |key: &str| groups.iter().filter_map(|sum| sum[key].as_f64()).sum();
+    ContainerUse {
+        cpu_seconds: sum("cpuTimeSec"),
+        memory_byte_seconds: sum("memoryByteSec"),
+        disk_byte_seconds: sum("diskByteSec"),
+        egress_bytes: sum("egressBytes"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_are_added_up() {
+        let data = json!({ "viewer": { "accounts": [{
+            "workersInvocationsAdaptive": [
+                { "sum": { "requests": 10, "errors": 1, "subrequests": 3 } },
+                { "sum": { "requests": 5, "errors": 0, "subrequests": 0 } },
+            ],
+            "containersUsageAdaptiveGroups": [{ "sum": { "cpuTimeSec": 1.5, "memoryByteSec": 10 } }],
+        }] } });
+        assert_eq!(worker_use(&data), WorkerUse { requests: 15, errors: 1, subrequests: 3 });
+        assert_eq!(container_use(&data).cpu_seconds, 1.5);
+        assert_eq!(worker_use(&Value::Null), WorkerUse::default());
+    }
+}

@@ -1,0 +1,3 @@
+//! Cloudflare.
+
+pub mod client;
