@@ -30,11 +30,21 @@ pub enum Kind {
     Consumer,
     /// The HTTP endpoint for webhooks.
     Receiver,
+    /// An R2 bucket.
+    Bucket,
+    /// A namespace of Workers KV.
+    Namespace,
+    /// A Worker with its Durable Objects.
+    Worker,
+    /// A secret of a Worker.
+    Secret,
+    /// An application of Cloudflare's containers.
+    Container,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 15] = [
         Self::Operator,
         Self::Server,
         Self::Cluster,
@@ -45,6 +55,11 @@ impl Kind {
         Self::Objects,
         Self::Consumer,
         Self::Receiver,
+        Self::Bucket,
+        Self::Namespace,
+        Self::Worker,
+        Self::Secret,
+        Self::Container,
     ];
 
     /// As it stands in an address.
@@ -61,19 +76,34 @@ impl Kind {
             Self::Objects => "objects",
             Self::Consumer => "consumer",
             Self::Receiver => "receiver",
+            Self::Bucket => "bucket",
+            Self::Namespace => "namespace",
+            Self::Worker => "worker",
+            Self::Secret => "secret",
+            Self::Container => "container",
         }
     }
 
     /// Whether one of these is inside what it needs of that kind, and goes when that is deleted.
     #[must_use]
     pub const fn is_inside(self, other: Self) -> bool {
-        matches!((self, other), (Self::Consumer, Self::Stream))
+        matches!((self, other), (Self::Consumer, Self::Stream) | (Self::Secret, Self::Worker))
     }
 
-    /// Whether deleting one deletes what users have stored in it.
+    /// Whether deleting one deletes what users have stored in it. A Worker holds events that are on their way.
     #[must_use]
     pub const fn holds_data(self) -> bool {
-        matches!(self, Self::Stream | Self::Kv | Self::Objects)
+        matches!(self, Self::Stream | Self::Kv | Self::Objects | Self::Bucket | Self::Worker)
+    }
+
+    /// What it holds, one of them.
+    #[must_use]
+    pub const fn unit(self) -> &'static str {
+        match self {
+            Self::Bucket => "object",
+            Self::Worker => "event",
+            _ => "message",
+        }
     }
 }
 

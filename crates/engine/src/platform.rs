@@ -183,6 +183,11 @@ pub trait Platform: Send + Sync {
     /// Why not, for a person.
     fn supports(&self, resource: &Resource) -> Result<(), String>;
 
+    /// What a person should know of something that can be made as it is wanted. Pure.
+    fn warnings(&self, _resource: &Resource) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Everything of the scope that is there; what is not in the answer is not there.
     fn find<'a>(&'a self, scope: Scope<'a>) -> BoxFuture<'a, Result<Vec<Found>, Trouble>>;
 

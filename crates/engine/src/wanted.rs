@@ -1,5 +1,7 @@
 //! From a fleet to its resources: what there is to make, what each needs, in words that do not change by themselves.
 
+pub mod edge;
+
 use crate::{Address, Kind, Resource};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,10 +9,16 @@ use windlass_fleet::{Cluster, Fleet, Name, Period, PlatformName, ReceiveAt, Stre
 
 /// The platform of what lives on your own machines.
 pub const SELF_HOSTED: &str = "self-hosted";
+/// The platform of what lives at Cloudflare.
+pub const CLOUDFLARE: &str = "cloudflare";
 /// The user that may do everything within its account: for people, and for Windlass itself.
 pub const ADMIN: &str = "admin";
 /// The user of the webhook receiver.
 pub const RECEIVER: &str = "receiver";
+/// The user with which the nodes of an edge join the hub.
+pub const EDGE: &str = "edge";
+/// The user with which an edge's receiver publishes.
+pub const OUTBOX: &str = "outbox";
 /// The bucket of payloads that are too large for a message.
 pub const PAYLOADS: &str = "GITHUB_PAYLOADS";
 /// The account where the file names none.
@@ -31,6 +39,7 @@ pub fn resources(fleet: &Fleet) -> Vec<Resource> {
     for (name, cluster) in &fleet.clusters {
         add_cluster(&mut all, fleet, name, cluster, &operator, &known);
     }
+    edge::add_state(&mut all, fleet);
     for (name, stream) in &fleet.streams {
         let address = Address::new(Kind::Stream, name.as_str());
         all.push(At::of(fleet, &stream.account, stream.cluster.as_ref()).stored(address, stream.to_json()));
@@ -53,14 +62,16 @@ pub fn resources(fleet: &Fleet) -> Vec<Resource> {
     }
     if let (Some(github), Some((name, stream))) = (&fleet.github, fleet.github_stream()) {
         let bucket = Address::new(Kind::Objects, PAYLOADS);
-        let user = Address::new(Kind::User, format!("{}/{RECEIVER}", stream.account));
-        let at = if github.receive_at == ReceiveAt::Edge {
-            PlatformName::Cloudflare
+        let user = |user: &str| Address::new(Kind::User, format!("{}/{user}", stream.account));
+        let address = Address::new(Kind::Receiver, "github");
+        let receiver = if github.receive_at == ReceiveAt::Edge {
+            let cluster = edge::cluster(fleet).map(|(name, _)| Address::new(Kind::Cluster, name.as_str()));
+            let secrets = edge::secrets(fleet).into_iter().map(|name| edge::secret(fleet, name));
+            Resource::new(address, CLOUDFLARE, github.to_json()).after([user(OUTBOX)]).after(cluster).after(secrets)
         } else {
-            PlatformName::SelfHosted
+            Resource::new(address, SELF_HOSTED, github.to_json()).after([user(RECEIVER)])
         };
-        let receiver = Resource::new(Address::new(Kind::Receiver, "github"), at.as_str(), github.to_json())
-            .after([Address::new(Kind::Stream, name.as_str()), bucket.clone(), user]);
+        let receiver = receiver.after([Address::new(Kind::Stream, name.as_str()), bucket.clone()]);
         let body = payloads(stream);
         all.extend([At::of(fleet, &stream.account, stream.cluster.as_ref()).stored(bucket, body), receiver]);
     }
@@ -69,15 +80,19 @@ pub fn resources(fleet: &Fleet) -> Vec<Resource> {
 
 /// The bucket of large payloads: kept as its stream is kept, and a little longer.
 fn payloads(stream: &Stream) -> Value {
-    let grace = Period::days(3);
-    let longer = |age: Period| Period::millis(age.as_millis().saturating_add(grace.as_millis()));
     json!({
-        "max_age": stream.max_age.map(|age| longer(age).to_string()),
+        "max_age": payloads_kept(stream).map(|age| age.to_string()),
         "storage": stream.storage.as_str(),
         "replicas": stream.replicas,
         "compression": "none",
         "description": "Payloads of GitHub's events that are too large for a message",
     })
+}
+
+/// How long payloads are kept: as long as the messages that speak of them, and a little longer.
+fn payloads_kept(stream: &Stream) -> Option<Period> {
+    let grace = Period::days(3);
+    stream.max_age.map(|age| Period::millis(age.as_millis().saturating_add(grace.as_millis())))
 }
 
 fn add_account(all: &mut Vec<Resource>, fleet: &Fleet, name: &str, operator: &Address) {
@@ -94,6 +109,17 @@ fn add_account(all: &mut Vec<Resource>, fleet: &Fleet, name: &str, operator: &Ad
     if let Some((stream, _)) = fleet.github_stream().filter(|(_, stream)| *stream.account == *name) {
         // What the file allows a user of that name comes on top.
         let body = bodies.entry(RECEIVER.to_owned()).or_insert_with(|| json!({}));
+        body["may"] = "receive".into();
+        body["stream"] = stream.as_str().into();
+    }
+    if name == main_account(fleet) && edge::cluster(fleet).is_some() {
+        // A leaf connection carries what its account's clients say to each other.
+        bodies.entry(EDGE.to_owned()).or_insert_with(|| json!({}))["may"] = "everything".into();
+    }
+    if let Some((stream, _)) = fleet.github_stream().filter(|(_, stream)| *stream.account == *name)
+        && edge::receives(fleet)
+    {
+        let body = bodies.entry(OUTBOX.to_owned()).or_insert_with(|| json!({}));
         body["may"] = "receive".into();
         body["stream"] = stream.as_str().into();
     }
@@ -148,6 +174,12 @@ fn add_cluster(
 ) {
     let address = Address::new(Kind::Cluster, name);
     let platform = cluster.platform.as_str();
+    if cluster.platform == PlatformName::Cloudflare
+        && edge::cluster(fleet).is_some_and(|(first, _)| first.as_str() == name)
+    {
+        edge::add(all, fleet, name, cluster);
+        return;
+    }
     if cluster.platform != PlatformName::SelfHosted {
         all.push(Resource::new(address, platform, cluster.to_json()).after([operator.clone()]));
         return;

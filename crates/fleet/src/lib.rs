@@ -45,7 +45,7 @@ pub use schema::schema;
 pub use starter::{Answers, starter};
 pub use types::{
     Bytes, EventName, FleetName, Host, HostName, Invalid, Line, Name, Organization, Period, SecretSource,
-    StoreAddress, Subject, SubjectPattern, Sync, Version,
+    StoreAddress, Subject, SubjectPattern, Sync, Version, WebSocketUrl,
 };
 
 use reader::Reader;

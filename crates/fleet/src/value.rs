@@ -131,7 +131,7 @@ macro_rules! text_values {
 }
 use crate::types::{
     EventName, FleetName, Host, HostName, Line, Organization, Period, StoreAddress, Subject, SubjectPattern,
-    Sync, Version,
+    Sync, Version, WebSocketUrl,
 };
 text_values!(
     FleetName,
@@ -143,6 +143,7 @@ text_values!(
     StoreAddress,
     HostName,
     Version,
+    WebSocketUrl,
     Period,
     Sync,
     Host,

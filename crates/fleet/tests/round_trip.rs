@@ -47,6 +47,7 @@ prop_compose! {
         version in proptest::option::of("[0-9]{1,3}\\.[0-9]{1,3}\\.[0-9]{1,3}"),
         super_cluster in any::<bool>(),
         tls in pick(TlsUse::ALL),
+        advertise in proptest::option::of("wss?://[a-z0-9]{1,9}(:[1-9][0-9]{0,3})?(/[a-z]{1,9})?"),
         host_names in proptest::collection::btree_set("(\\*\\.)?[a-z0-9]{1,9}(\\.[a-z0-9]{1,9}){0,2}", 0..3),
     ) -> Cluster {
         Cluster {
@@ -57,6 +58,7 @@ prop_compose! {
             jetstream: JetStream { storage: Bytes::new(storage), domain, sync },
             max_payload: Bytes::new(max_payload),
             max_connections,
+            advertise: advertise.map(|text| text.parse().unwrap()),
             lame_duck: Period::seconds(lame_duck),
             version: version.map(|text| text.parse().unwrap()),
             leaf_of: None,
@@ -64,6 +66,7 @@ prop_compose! {
             tls,
             host_names: host_names.iter().map(|name| name.parse().unwrap()).collect(),
             regions: std::collections::BTreeMap::new(),
+            image: None,
             instance: Instance::Basic,
             sleep_after: Period::seconds(300),
         }
@@ -76,12 +79,14 @@ prop_compose! {
         instance in pick(Instance::ALL),
         sleep_after in 10_000..=Period::MAX.as_millis(),
         domain in name(),
+        image in proptest::option::of("[a-z]{1,9}\\.example/[a-z]{1,9}:[0-9.]{1,9}"),
         hub in any::<bool>(),
     ) -> (Cluster, bool) {
         let text = "[fleet]\nname = \"x\"\n[clusters.c]\nplatform = \"cloudflare\"\n";
         let mut cluster = parse(text, "x").unwrap().clusters.into_values().next().unwrap();
         let region = |(name, (min, max)): (&str, (u32, u32))| (name.parse().unwrap(), Region { min, max });
         cluster.regions = regions.into_iter().map(region).collect();
+        cluster.image = image.map(|text| text.parse().unwrap());
         cluster.instance = instance;
         cluster.sleep_after = Period::millis(sleep_after);
         cluster.jetstream.domain = Some(format!("{domain}-edge").parse().unwrap());

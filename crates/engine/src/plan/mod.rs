@@ -95,6 +95,15 @@ pub struct Deferred {
     pub reason: String,
 }
 
+/// Something to know about a resource that can be made as it is wanted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warning {
+    /// Of which.
+    pub address: Address,
+    /// What.
+    pub text: String,
+}
+
 /// All there is to do, in an order in which it can be done.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
@@ -111,6 +120,9 @@ pub struct Plan {
     /// What is to be deleted as soon as it can be seen.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deferred: Vec<Deferred>,
+    /// What a person should know of what is wanted: it can be made, and is not as good as it could be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
     /// How many resources are as wanted.
     pub unchanged: usize,
     /// A digest of everything that the plan was made from.
@@ -174,7 +186,7 @@ impl Plan {
         losing
             .map(|action| {
                 let what = match action.loses.filter(|loss| loss.messages > 0) {
-                    Some(loss) => render::loss(loss),
+                    Some(loss) => render::loss(loss, action.address.kind.unit()),
                     None => action.risk.as_str().to_owned(),
                 };
                 format!("{} ({what})", action.address)
@@ -221,6 +233,8 @@ pub fn make(
             plan.blocked.push(block(reason));
             continue;
         }
+        let warnings = platform.warnings(resource).into_iter();
+        plan.warnings.extend(warnings.map(|text| Warning { address: (*address).clone(), text }));
         let there = found.get(address).copied();
         match judge(resource, there, state, *platform) {
             Ok(Some(action)) => {

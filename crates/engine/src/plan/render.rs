@@ -51,6 +51,7 @@ pub fn render(plan: &Plan, style: Style) -> String {
             named(plan),
             resources(plan.unchanged)
         );
+        warnings(&mut out, plan, style);
         return out;
     }
     let _ = writeln!(out, "{}\n", style.paint("1", &format!("Fleet {}", named(plan))));
@@ -73,6 +74,7 @@ pub fn render(plan: &Plan, style: Style) -> String {
         let _ = writeln!(out, "  · {address:width$}  is to be deleted, but not now: {}", deferred.reason);
     }
     let _ = writeln!(out, "\n{}", summary(plan, style));
+    warnings(&mut out, plan, style);
     let losses = plan.losses();
     if !losses.is_empty() {
         let _ =
@@ -82,6 +84,12 @@ pub fn render(plan: &Plan, style: Style) -> String {
         }
     }
     out
+}
+
+fn warnings(out: &mut String, plan: &Plan, style: Style) {
+    for warning in &plan.warnings {
+        let _ = writeln!(out, "{} {}: {}", style.paint("33", "warning:"), warning.address, warning.text);
+    }
 }
 
 fn line(out: &mut String, action: &Action, width: usize, style: Style) {
@@ -165,11 +173,11 @@ pub(super) fn count(number: u64) -> String {
 }
 
 /// A loss for a person: `up to 1,234 messages`.
-pub(super) fn loss(loss: Loss) -> String {
+pub(super) fn loss(loss: Loss, unit: &str) -> String {
     let up_to = if loss.at_most { "up to " } else { "" };
     let plural = if loss.messages == 1 { "" } else { "s" };
     let size = loss.bytes.map(|size| format!(", {}", bytes(size))).unwrap_or_default();
-    format!("{up_to}{} message{plural}{size}", count(loss.messages))
+    format!("{up_to}{} {unit}{plural}{size}", count(loss.messages))
 }
 
 /// A size for a person: `1.5 GiB`.

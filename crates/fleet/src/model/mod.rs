@@ -4,7 +4,7 @@ use crate::code;
 use crate::reader::Reader;
 use crate::types::{
     Bytes, EventName, FleetName, Host, HostName, Invalid, Line, Name, Organization, Period, SecretSource,
-    Subject, Sync, Version,
+    Subject, Sync, Version, WebSocketUrl,
 };
 use crate::value::Value as _;
 use std::collections::BTreeMap;
@@ -178,6 +178,8 @@ table! {
         tls: TlsUse = TlsUse::None;
         /// Host names by which clients and other clusters reach its servers, for their certificates. `localhost` and `host` are among them anyway.
         host_names: Vec<HostName> = Vec::new();
+        /// The address at which its servers are reached over WebSocket from outside, such as `wss://nats.acme.example`: for clusters and receivers at an edge. Without this key, its servers' own.
+        advertise: Option<WebSocketUrl>;
         /// Over how long a server that is stopped on purpose sends its clients away, so that they do not all come back at once.
         lame_duck: Period = Period::seconds(30), in Period::seconds(30)..=Period::seconds(3600);
         /// The version of nats-server that it must be. Without this key, whichever is installed.
@@ -188,6 +190,8 @@ table! {
         super_cluster: bool = false;
         /// Only for `cloudflare`: how many servers each region has, such as `{ weur = { min = 1, max = 4 } }`.
         regions: BTreeMap<Name, Region>, check known_regions;
+        /// Only for `cloudflare`: the image that its servers run. Without this key, the one that `windlass image push` puts into the account's registry.
+        image: Option<Line>;
         /// Only for `cloudflare`: how large a server is.
         instance: Instance = Instance::Basic;
         /// Only for `cloudflare`: after how long without clients a server sleeps.
@@ -217,8 +221,18 @@ fn known_regions(regions: &BTreeMap<Name, Region>) -> Result<(), Invalid> {
 /// A key that does nothing would be found out too late.
 fn fits_its_platform(cluster: &mut Cluster, entries: &DeTable<'_>, reader: &mut Reader<'_>) {
     const OWN: &[&str] =
-        &["servers", "host", "host_names", "ports", "tls", "max_connections", "lame_duck", "super_cluster"];
-    const CLOUDFLARE: &[&str] = &["regions", "instance", "sleep_after"];
+        &[
+        "servers",
+        "host",
+        "host_names",
+        "ports",
+        "tls",
+        "max_connections",
+        "advertise",
+        "lame_duck",
+        "super_cluster",
+    ];
+    const CLOUDFLARE: &[&str] = &["regions", "image", "instance", "sleep_after"];
     const SYNADIA: &[&str] = &["jetstream", "max_payload", "version", "leaf_of"];
     let foreign: Vec<&str> = match cluster.platform {
         PlatformName::SelfHosted => CLOUDFLARE.to_vec(),

@@ -155,6 +155,63 @@ impl Text for StoreAddress {
 }
 as_text!(StoreAddress);
 
+/// An address of WebSocket connections, such as `wss://nats.acme.example`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebSocketUrl(String);
+
+impl WebSocketUrl {
+    /// As text, without a `/` at the end.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The host's name or address, without the port.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        let authority = self.0.split_once("://").map_or("", |(_, rest)| rest);
+        let authority = authority.split('/').next().unwrap_or_default();
+        match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((address, _)) => address,
+            None => authority.split(':').next().unwrap_or_default(),
+        }
+    }
+}
+
+impl Text for WebSocketUrl {
+    const WHAT: &'static str = "an address such as \"wss://nats.acme.example\"";
+    const PATTERN: Option<&'static str> = Some("^wss?://[^/?#@ ]+(/[^?#@ ]*)?$");
+
+    fn from_text(text: &str) -> Result<Self, Invalid> {
+        let bad = |remedy: &str| {
+            let problem = format!("{} is no address of WebSocket connections", echo(text));
+            Err(Invalid::new(code::ADDRESS, problem, remedy))
+        };
+        let Some(rest) = text.strip_prefix("wss://").or_else(|| text.strip_prefix("ws://")) else {
+            return bad("write it with wss:// in front, such as \"wss://nats.acme.example\"");
+        };
+        if rest.contains(['?', '#', '@', ' ', '"', '\\']) || rest.chars().any(char::is_control) {
+            return bad("write the host, its port and a path, and nothing else");
+        }
+        let url = Self(text.trim_end_matches('/').to_owned());
+        let authority = rest.split('/').next().unwrap_or_default();
+        let port = authority.rsplit_once(':').filter(|(host, _)| !host.starts_with('[') || host.ends_with(']'));
+        if url.host().is_empty() || port.is_some_and(|(_, port)| !port.parse::<u16>().is_ok_and(|port| port > 0)) {
+            return bad("write a host, and a port between 1 and 65535 where it is not 443");
+        }
+        Ok(url)
+    }
+
+    fn to_text(&self) -> String {
+        self.0.clone()
+    }
+
+    fn stand_in() -> Self {
+        Self("ws://localhost".to_owned())
+    }
+}
+as_text!(WebSocketUrl);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,6 +232,22 @@ mod tests {
         }
         for bad in ["", "dir:", "r2:acme", "gs://acme", "s3://A", "s3://ab", "r2://-ab", "r2://a_b"] {
             assert_eq!(bad.parse::<StoreAddress>().unwrap_err().code, code::ADDRESS, "{bad}");
+        }
+    }
+
+    #[test]
+    fn websocket_addresses_are_read_as_they_are_written() {
+        for (good, host) in [
+            ("wss://nats.acme.example", "nats.acme.example"),
+            ("ws://127.0.0.1:9222", "127.0.0.1"),
+            ("wss://[2001:db8::1]:443/nats", "2001:db8::1"),
+        ] {
+            let url = good.parse::<WebSocketUrl>().unwrap();
+            assert_eq!((url.to_string().as_str(), url.host()), (good, host));
+        }
+        assert_eq!("wss://a/".parse::<WebSocketUrl>().unwrap().as_str(), "wss://a");
+        for bad in ["", "nats://a", "wss://", "wss://:443", "wss://a:0", "wss://a:99999", "wss://u@a", "wss://a?x=1"] {
+            assert_eq!(bad.parse::<WebSocketUrl>().unwrap_err().code, code::ADDRESS, "{bad}");
         }
     }
 }
