@@ -63,11 +63,16 @@ pub fn resources(fleet: &Fleet) -> Vec<Resource> {
     if let (Some(github), Some((name, stream))) = (&fleet.github, fleet.github_stream()) {
         let bucket = Address::new(Kind::Objects, PAYLOADS);
         let user = |user: &str| Address::new(Kind::User, format!("{}/{user}", stream.account));
-        let address = Address::new(Kind::Receiver, "github");
-        let receiver = if github.receive_at == ReceiveAt::Edge {
+        // Under another name at the edge: the one is made and the other deleted when it moves.
+        let at_the_edge = github.receive_at == ReceiveAt::Edge;
+        let address = Address::new(Kind::Receiver, if at_the_edge { "edge" } else { "github" });
+        let receiver = if at_the_edge {
             let cluster = edge::cluster(fleet).map(|(name, _)| Address::new(Kind::Cluster, name.as_str()));
             let secrets = edge::secrets(fleet).into_iter().map(|name| edge::secret(fleet, name));
-            Resource::new(address, CLOUDFLARE, github.to_json()).after([user(OUTBOX)]).after(cluster).after(secrets)
+            Resource::new(address, CLOUDFLARE, github.to_json())
+                .after([user(OUTBOX)])
+                .after(cluster)
+                .after(secrets)
         } else {
             Resource::new(address, SELF_HOSTED, github.to_json()).after([user(RECEIVER)])
         };

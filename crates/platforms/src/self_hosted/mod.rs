@@ -60,6 +60,16 @@ pub fn wishes(fleet: &Fleet) -> Vec<(ports::Wish, std::net::IpAddr)> {
     servers::all_wishes(fleet)
 }
 
+/// Where the first server of a cluster takes WebSocket connections on this machine, once it has been made.
+#[must_use]
+pub fn websocket_address(
+    directory: &std::path::Path,
+    fleet: &Fleet,
+    cluster: &str,
+) -> Option<std::net::SocketAddr> {
+    servers::websocket_address(directory, fleet, cluster)
+}
+
 #[allow(clippy::needless_pass_by_value, reason = "it is what map_err calls")]
 fn from_nats(error: windlass_nats::Error) -> Trouble {
     Trouble::new(error.code(), error.to_string(), error.help())

@@ -215,6 +215,9 @@ impl Platform for SelfHosted {
                     _ => Err(format!("it joins the cluster {hub}, which this version cannot apply")),
                 }
             }
+            Kind::Bucket | Kind::Namespace | Kind::Worker | Kind::Secret | Kind::Container => {
+                Err(format!("your own machines have no {}", resource.address.kind.as_str()))
+            }
             _ => Ok(()),
         }
     }
@@ -265,6 +268,7 @@ impl Platform for SelfHosted {
             Kind::Consumer => stored::compare_consumer(self.options.fleet.name(), &wanted.body, body),
             Kind::Receiver => Ok(compare::receiver(found)),
             Kind::Operator => Ok(None),
+            kind => Err(format!("your own machines have no {}", kind.as_str())),
         }
     }
 

@@ -406,6 +406,19 @@ impl<'a> Servers<'a> {
     }
 }
 
+/// Where the first server of a cluster takes WebSocket connections, once it has been made.
+pub(super) fn websocket_address(directory: &Path, fleet: &Fleet, name: &str) -> Option<SocketAddr> {
+    let cluster = fleet.clusters.get(name).filter(|cluster| cluster.platform == PlatformName::SelfHosted)?;
+    if !home(directory, name, 0).join(CONFIG).is_file() {
+        return None;
+    }
+    let last: Choice = super::part::read(&directory.join("ports.json")).unwrap_or_default();
+    let wanted = cluster.ports.websocket;
+    let chosen =
+        last.get(&format!("{}/websocket", server_name(name, 0))).filter(|chosen| chosen.wanted == wanted);
+    Some(SocketAddr::new(reachable(cluster.host), chosen.map_or(wanted, |chosen| chosen.port)))
+}
+
 /// Chooses the ports of everything that is to listen on this machine, and remembers them. What runs keeps its own.
 pub(super) fn choose(
     options: &Options,
@@ -437,7 +450,8 @@ pub(super) fn all_wishes(fleet: &Fleet) -> Vec<(Wish, IpAddr)> {
             wished.push((wish, host));
         }
     }
-    if let Some(github) = &fleet.github {
+    let here = |github: &&windlass_fleet::Github| github.receive_at == windlass_fleet::ReceiveAt::SelfHosted;
+    if let Some(github) = fleet.github.as_ref().filter(here) {
         let wish = Wish { part: super::receiver::PART.to_owned(), port: github.listen.port() };
         wished.push((wish, github.listen.ip()));
     }

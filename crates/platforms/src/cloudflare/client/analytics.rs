@@ -43,7 +43,24 @@ const CONTAINERS: &str = "query($account: string!, $application: string!, $from:
 accounts(filter: {accountTag: $account}) { containersUsageAdaptiveGroups(limit: 10000, filter: {applicationId: \
 $application, datetime_geq: $from, datetime_leq: $to}) { sum { cpuTimeSec memoryByteSec diskByteSec egressBytes } } } } }";
 
+const BUCKET: &str = "query($account: string!, $bucket: string!, $from: Time!, $to: Time!) { viewer { accounts(filter: \
+{accountTag: $account}) { r2StorageAdaptiveGroups(limit: 1, filter: {bucketName: $bucket, datetime_geq: $from, \
+datetime_leq: $to}, orderBy: [datetime_DESC]) { max { objectCount payloadSize } } } } }";
+
 impl Client {
+    /// How many objects a bucket had last between two moments (RFC 3339), and their bytes; `None` when that was not counted.
+    ///
+    /// # Errors
+    /// When Cloudflare does not say.
+    pub async fn bucket_size(&self, bucket: &str, from: &str, to: &str) -> Result<Option<(u64, u64)>, Error> {
+        let variables = json!({ "account": self.account(), "bucket": bucket, "from": from, "to": to });
+        let data = self.graphql("look up a bucket's size", BUCKET, variables).await?;
+        let accounts = data["viewer"]["accounts"].as_array().into_iter().flatten();
+        let group =
+            accounts.filter_map(|account| account["r2StorageAdaptiveGroups"][0]["max"].as_object()).next();
+        Ok(group.and_then(|max| Some((max.get("objectCount")?.as_u64()?, max.get("payloadSize")?.as_u64()?))))
+    }
+
     /// What a Worker did between two moments (RFC 3339).
     ///
     /// # Errors

@@ -268,6 +268,16 @@ impl Client {
         call: Call,
         key: Option<&str>,
     ) -> Result<Vec<T>, Error> {
+        self.some(call, key, usize::MAX).await
+    }
+
+    /// The items of a list, until there are `most` or no more.
+    pub(super) async fn some<T: DeserializeOwned>(
+        &self,
+        call: Call,
+        key: Option<&str>,
+        most: usize,
+    ) -> Result<Vec<T>, Error> {
         let mut items = Vec::new();
         let unreadable = |cause: String| Error::Unreadable { call: call.what.clone(), cause };
         let mut next = call.clone();
@@ -283,6 +293,9 @@ impl Client {
             };
             let got = list.len();
             items.extend(list);
+            if items.len() >= most {
+                return Ok(items);
+            }
             match page::next(&envelope.result_info, got, page) {
                 Next::Query(key, value) => next = call.clone().query(key, value),
                 Next::End => return Ok(items),

@@ -166,14 +166,14 @@ impl Client {
         self.run_or_gone(&Call::new(Method::Delete, path, format!("delete the bucket {name}"))).await
     }
 
-    /// Every object of a bucket.
+    /// The objects of a bucket, until there are `most`, or no more; a few more come along.
     ///
     /// # Errors
     /// When Cloudflare does not say.
-    pub async fn objects(&self, bucket: &str) -> Result<Vec<Object>, Error> {
+    pub async fn objects(&self, bucket: &str, most: usize) -> Result<Vec<Object>, Error> {
         let path = self.at(&format!("r2/buckets/{}/objects", encode(bucket)));
         let call = Call::new(Method::Get, path, format!("list the objects of the bucket {bucket}"));
-        self.all(call.query("per_page", "1000"), None).await
+        self.some(call.query("per_page", "1000"), None, most).await
     }
 
     /// Deletes an object.

@@ -29,6 +29,7 @@ impl SelfHosted {
                 }),
                 Kind::Server => self.look_at_server(address).await,
                 Kind::Cluster => self.look_at_cluster(address).await,
+                Kind::Bucket | Kind::Namespace | Kind::Worker | Kind::Secret | Kind::Container => None,
                 Kind::Receiver => {
                     // Stopped by `down`, nothing of it is left but the memory.
                     let stopped = || (json!({ "runs": false }), Some("it is not running".to_owned()));

@@ -24,6 +24,10 @@ impl SelfHosted {
                 stored::ensure(&client, self.options.fleet.name(), address, body, permission).await
             }
             Kind::Receiver => self.make_receiver().await,
+            Kind::Bucket | Kind::Namespace | Kind::Worker | Kind::Secret | Kind::Container => {
+                let message = format!("{address} cannot be on your own machines");
+                Err(Trouble::new("WL0508", message, "windlass plan"))
+            }
         }
     }
 
@@ -181,7 +185,12 @@ impl SelfHosted {
                 let jwt = self.options.directory.join("jwt").join("operator.jwt");
                 authority::put_aside(&self.options, &jwt)
             }
-            Kind::Cluster => Ok(()),
+            Kind::Cluster
+            | Kind::Bucket
+            | Kind::Namespace
+            | Kind::Worker
+            | Kind::Secret
+            | Kind::Container => Ok(()),
         }
     }
 }
