@@ -95,7 +95,8 @@ fn payloads(stream: &Stream) -> Value {
 }
 
 /// How long payloads are kept: as long as the messages that speak of them, and a little longer.
-fn payloads_kept(stream: &Stream) -> Option<Period> {
+#[must_use]
+pub fn payloads_kept(stream: &Stream) -> Option<Period> {
     let grace = Period::days(3);
     stream.max_age.map(|age| Period::millis(age.as_millis().saturating_add(grace.as_millis())))
 }

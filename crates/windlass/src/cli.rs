@@ -12,8 +12,8 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    agent, apply, certificates, completion, creds, doctor, down, events, explain, init, logs, nats, plan,
-    receive, sandbox, schema, state, state_records, status, topology, up, validate,
+    agent, apply, certificates, cloudflare, completion, creds, doctor, down, events, explain, init, logs,
+    nats, plan, receive, sandbox, schema, state, state_records, status, topology, up, validate,
 };
 use crate::context::{Context, Format};
 use crate::failure::{Error, Failure};
@@ -176,6 +176,8 @@ pub enum Command {
     /// Show the fleet's certificates, or change who signs them
     #[command(long_about = certificates::LONG_ABOUT)]
     Certificates(certificates::Args),
+    /// Export what is at Cloudflare's edge for other tools
+    Cloudflare(cloudflare::Args),
     /// Keep Terraform's state safe: migrate, verify, restore, encrypt
     State(state::Args),
     /// Watch, send, show and replay GitHub's events

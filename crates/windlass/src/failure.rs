@@ -243,6 +243,9 @@ pub enum Error {
         /// The clusters that run.
         known: Vec<String>,
     },
+    /// The fleet file has no cluster at Cloudflare.
+    #[error("the fleet file has no cluster at Cloudflare")]
+    NoEdgeInFile,
     /// The `nats` command line client is not installed.
     #[error("the program `nats`, NATS's own command line client, is not in PATH")]
     NoNatsCli,
@@ -278,6 +281,7 @@ impl Error {
             Self::NoCredentials { .. } => "WL0423",
             Self::NoServer { .. } => "WL0424",
             Self::UnknownCluster { .. } => "WL0425",
+            Self::NoEdgeInFile => "WL0440",
             Self::NoNatsCli => "WL0426",
             Self::NatsCli { .. } => "WL0427",
         }
@@ -296,6 +300,7 @@ impl Error {
                 | Self::UnknownPart { .. }
                 | Self::UnknownUser { .. }
                 | Self::UnknownCluster { .. }
+                | Self::NoEdgeInFile
         )
     }
 
@@ -338,6 +343,9 @@ impl Error {
             Self::NoCredentials { directory } => starts_it(directory.parent()),
             Self::NoServer { directory } => starts_it(Some(directory)),
             Self::UnknownCluster { known, .. } => format!("these run: {}", known.join(", ")),
+            Self::NoEdgeInFile => {
+                "add one such as [clusters.edge] with platform = \"cloudflare\", leaf_of and regions".into()
+            }
             Self::NoNatsCli => {
                 "install it from https://github.com/nats-io/natscli (Releases), or let a client of yours read \
                  `windlass status --format json`"

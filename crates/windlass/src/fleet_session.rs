@@ -16,7 +16,8 @@ use windlass_engine::plan::{self, Plan, Wish};
 use windlass_engine::store::{self, Directory, Locked};
 use windlass_engine::wanted::{self, ADMIN, main_account};
 use windlass_engine::{Address, Found, Platform, Resource, State, Trouble};
-use windlass_fleet::{Fleet, StoreAddress};
+use windlass_fleet::{Fleet, SecretSource, StoreAddress};
+use windlass_platforms::cloudflare::{self, Cloudflare};
 use windlass_platforms::self_hosted::control::AgentCommand;
 use windlass_platforms::self_hosted::{Options, SelfHosted};
 
@@ -42,6 +43,8 @@ pub struct Session {
     pub directory: RunDirectory,
     /// This machine.
     pub platform: SelfHosted,
+    /// Cloudflare. It is asked nothing while nothing of the fleet is there.
+    pub cloudflare: Cloudflare,
     /// Everything that the fleet wants.
     pub wanted: Vec<Resource>,
     /// Where the state is.
@@ -82,25 +85,28 @@ impl Session {
         let program = own_program()?;
         let mut arguments = vec!["agent".into(), "--directory".into(), directory.root().into()];
         arguments.extend((0..context.verbosity).map(|_| "-v".into()));
+        let base = path.as_deref().and_then(Path::parent);
         let options = Options {
             fleet: Arc::clone(&fleet),
             directory: directory.root().to_owned(),
             program: program.clone(),
             agent: AgentCommand { program, arguments },
-            secrets: secrets_of(&fleet, &directory, path.as_deref().and_then(Path::parent)),
+            secrets: secrets_of(&fleet, &directory, base),
         };
+        let cloudflare = Cloudflare::new(cloudflare_options(&fleet, &directory, base));
         let wanted = wanted::resources(&fleet);
         let store = store_of(&fleet, &directory, path.as_deref().and_then(Path::parent))?;
         let label = match &context.environment {
             Some(environment) => format!("{}@{environment}", fleet.name()),
             None => fleet.name().to_owned(),
         };
-        Ok(Self { fleet, path, digest, directory, platform: SelfHosted::new(options), wanted, store, label })
+        let platform = SelfHosted::new(options);
+        Ok(Self { fleet, path, digest, directory, platform, cloudflare, wanted, store, label })
     }
 
     fn platforms(&self) -> BTreeMap<String, &dyn Platform> {
-        let platform: &dyn Platform = &self.platform;
-        BTreeMap::from([(platform.name().to_owned(), platform)])
+        let all: [&dyn Platform; 2] = [&self.platform, &self.cloudflare];
+        all.map(|platform| (platform.name().to_owned(), platform)).into()
     }
 
     /// Locks the state; waits up to `wait` for whoever has it.
@@ -221,6 +227,35 @@ fn secrets_of(
         let digest = |text: Vec<u8>| hex(&Sha256::digest(text));
         Ok(settled.map_err(told)?.map(|(path, text)| (path, digest(text))))
     })
+}
+
+/// What Cloudflare is asked with. Of a fleet whose file no longer names it, what is left there is still deleted: with what
+/// Cloudflare's own tools would use.
+fn cloudflare_options(
+    fleet: &Arc<Fleet>,
+    directory: &RunDirectory,
+    base: Option<&Path>,
+) -> cloudflare::Options {
+    let named = fleet.platforms.cloudflare.as_ref();
+    let source = |named: Option<&SecretSource>, variable: &str| -> cloudflare::Source {
+        let source = named.cloned().unwrap_or_else(|| SecretSource::Env(variable.to_owned()));
+        let base = base.map(Path::to_owned);
+        Arc::new(move || {
+            let secrets = secrets::from_sources(std::slice::from_ref(&source), base.as_deref());
+            let told = |error: Error| Trouble::new(error.code(), error.to_string(), error.help());
+            Ok(secrets.map_err(told)?.into_iter().next())
+        })
+    };
+    cloudflare::Options {
+        fleet: Arc::clone(fleet),
+        directory: directory.root().to_owned(),
+        account_id: source(named.map(|named| &named.account_id), "CLOUDFLARE_ACCOUNT_ID"),
+        api_token: source(named.map(|named| &named.api_token), "CLOUDFLARE_API_TOKEN"),
+        secrets: secrets_of(fleet, directory, base),
+        base: cloudflare::client::base_url(),
+        worker_url: std::env::var(cloudflare::WORKER_URL_VARIABLE).ok().filter(|url| !url.is_empty()),
+        worker: cloudflare::WORKER,
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {

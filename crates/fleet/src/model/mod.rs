@@ -220,8 +220,7 @@ fn known_regions(regions: &BTreeMap<Name, Region>) -> Result<(), Invalid> {
 
 /// A key that does nothing would be found out too late.
 fn fits_its_platform(cluster: &mut Cluster, entries: &DeTable<'_>, reader: &mut Reader<'_>) {
-    const OWN: &[&str] =
-        &[
+    const OWN: &[&str] = &[
         "servers",
         "host",
         "host_names",

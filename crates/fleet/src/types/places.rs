@@ -195,8 +195,11 @@ impl Text for WebSocketUrl {
         }
         let url = Self(text.trim_end_matches('/').to_owned());
         let authority = rest.split('/').next().unwrap_or_default();
-        let port = authority.rsplit_once(':').filter(|(host, _)| !host.starts_with('[') || host.ends_with(']'));
-        if url.host().is_empty() || port.is_some_and(|(_, port)| !port.parse::<u16>().is_ok_and(|port| port > 0)) {
+        let port =
+            authority.rsplit_once(':').filter(|(host, _)| !host.starts_with('[') || host.ends_with(']'));
+        if url.host().is_empty()
+            || port.is_some_and(|(_, port)| !port.parse::<u16>().is_ok_and(|port| port > 0))
+        {
             return bad("write a host, and a port between 1 and 65535 where it is not 443");
         }
         Ok(url)
@@ -246,7 +249,9 @@ mod tests {
             assert_eq!((url.to_string().as_str(), url.host()), (good, host));
         }
         assert_eq!("wss://a/".parse::<WebSocketUrl>().unwrap().as_str(), "wss://a");
-        for bad in ["", "nats://a", "wss://", "wss://:443", "wss://a:0", "wss://a:99999", "wss://u@a", "wss://a?x=1"] {
+        for bad in
+            ["", "nats://a", "wss://", "wss://:443", "wss://a:0", "wss://a:99999", "wss://u@a", "wss://a?x=1"]
+        {
             assert_eq!(bad.parse::<WebSocketUrl>().unwrap_err().code, code::ADDRESS, "{bad}");
         }
     }

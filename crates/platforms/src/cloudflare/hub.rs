@@ -13,8 +13,7 @@ pub(super) fn address(directory: &Path, fleet: &Fleet, edge: &Cluster) -> Result
     let (name, hub) =
         fleet.clusters.get_key_value(name.as_str()).ok_or_else(|| format!("the cluster {name}"))?;
     let own = self_hosted::websocket_address(directory, fleet, name.as_str());
-    let own = own.ok_or_else(|| format!("the cluster {name}"))?;
-    let url = url(hub, own);
+    let url = url(hub, own).ok_or_else(|| format!("the cluster {name}"))?;
     let ca = if needs_authority(hub) {
         let file = Certificates::at(directory, fleet.name()).authority_file();
         std::fs::read_to_string(file).map_err(|_| "the fleet's certificate authority".to_owned())?
@@ -25,14 +24,17 @@ pub(super) fn address(directory: &Path, fleet: &Fleet, edge: &Cluster) -> Result
     Ok(Hub { leaf_url: leaf_url(&url), websocket_url: url, domain, ca })
 }
 
-/// The hub's address: what it advertises, else its first server's own.
-fn url(hub: &Cluster, own: SocketAddr) -> String {
-    match (&hub.advertise, hub.tls, hub.host_names.first()) {
-        (Some(url), ..) => url.as_str().to_owned(),
-        (None, TlsUse::All, Some(name)) => format!("wss://{name}:{}", own.port()),
-        (None, TlsUse::All, None) => format!("wss://{own}"),
-        (None, ..) => format!("ws://{own}"),
+/// The hub's address: what it advertises, else its first server's own, once that is made.
+fn url(hub: &Cluster, own: Option<SocketAddr>) -> Option<String> {
+    if let Some(url) = &hub.advertise {
+        return Some(url.as_str().to_owned());
     }
+    let own = own?;
+    Some(match (hub.tls, hub.host_names.first()) {
+        (TlsUse::All, Some(name)) => format!("wss://{name}:{}", own.port()),
+        (TlsUse::All, None) => format!("wss://{own}"),
+        _ => format!("ws://{own}"),
+    })
 }
 
 /// A leaf node over WebSocket needs a path.
@@ -94,7 +96,8 @@ mod tests {
             ("tls = \"all\"\nadvertise = \"wss://proxy.example\"", "wss://proxy.example", true, false),
         ] {
             let hub = hub(keys);
-            assert_eq!(url(&hub, own), expected, "{keys}");
+            assert_eq!(url(&hub, Some(own)).as_deref(), Some(expected), "{keys}");
+            assert_eq!(url(&hub, None).is_some(), keys.contains("advertise"), "{keys}");
             assert_eq!((is_public(&hub), needs_authority(&hub)), (public, authority), "{keys}");
         }
     }

@@ -9,7 +9,7 @@ use super::client::Client;
 use super::edge::{self, Hub, Identity};
 use super::ledger::{self, Ledger};
 use super::worker::WorkerApi;
-use super::{Error, hub, identity};
+use super::{Error, export, hub, identity};
 use crate::self_hosted::Secrets;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -75,6 +75,34 @@ impl Cloudflare {
     pub fn new(options: Options) -> Self {
         let ledger = Ledger::at(&options.directory);
         Self { options, client: OnceCell::new(), ledger }
+    }
+
+    /// What an apply would make, as files for wrangler and Terraform.
+    ///
+    /// # Errors
+    /// When the fleet has no edge, or something that the Worker is told of is not made yet.
+    pub async fn export(&self) -> Result<Vec<export::File>, Trouble> {
+        let gone = || Error::NotYet { what: "a cluster at the edge".to_owned() };
+        let (name, cluster) = self.edge().ok_or_else(gone)?;
+        let account = (self.options.account_id)()?;
+        let account = account.ok_or(Error::NoAccess { what: "platforms.cloudflare.account_id" })?;
+        let settings = self.settings(account.expose_secret())?;
+        // Without a token the files are the same, but for an identifier that wrangler finds by itself.
+        let title = wanted::edge::routes(&self.options.fleet);
+        let namespace = match (self.options.api_token)()? {
+            Some(_) => self.client().await?.namespaces().await.ok(),
+            None => None,
+        };
+        let namespace = namespace.into_iter().flatten().find(|one| one.title == title).map(|one| one.id);
+        let subject = export::Subject {
+            fleet: &self.options.fleet,
+            name: name.as_str(),
+            cluster,
+            account: account.expose_secret(),
+            settings: &settings,
+            namespace: namespace.as_deref(),
+        };
+        Ok(export::files(subject, self.options.worker))
     }
 
     /// The client of the account.

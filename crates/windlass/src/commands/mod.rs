@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod apply;
 pub mod certificates;
+pub mod cloudflare;
 pub mod completion;
 pub mod creds;
 pub mod doctor;
@@ -71,6 +72,10 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitCode, Failure> {
         Command::Apply(args) => {
             log(LevelFilter::WARN);
             on_one_thread(apply::run(args, context))
+        }
+        Command::Cloudflare(args) => {
+            log(LevelFilter::WARN);
+            on_one_thread(cloudflare::run(args, context))
         }
         Command::Destroy(args) => {
             log(LevelFilter::WARN);

@@ -149,9 +149,8 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
 }
 
 /// What this version reads and does nothing with, by its place in the file.
-const UNUSED: [&str; 10] = [
+const UNUSED: [&str; 9] = [
     "platforms.synadia",
-    "platforms.cloudflare",
     "scaling",
     "rollout",
     "flags",

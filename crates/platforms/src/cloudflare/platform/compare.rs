@@ -228,7 +228,8 @@ mod tests {
         assert_eq!(worker(body.clone()), Ok(None));
         body["module"] = "edited".into();
         body["bindings"][1]["json"]["regions"]["weur"] = 2.into();
-        body["bindings"][2] = json!({ "type": "plain_text", "name": "DEBUG", "text": "1" });
+        let more = json!({ "type": "plain_text", "name": "DEBUG", "text": "1" });
+        body["bindings"].as_array_mut().unwrap().push(more);
         body["classes"] = json!(["NatsNode", "Fleet"]);
         body["answers"] = false.into();
         let difference = worker(body).unwrap().unwrap();
