@@ -30,7 +30,7 @@ pub fn find() -> Result<PathBuf, Error> {
 }
 
 /// The program behind a file: itself, or the one that npm's script would start.
-fn program(file: &Path) -> Option<PathBuf> {
+pub fn program(file: &Path) -> Option<PathBuf> {
     let file = fs::canonicalize(file).ok()?;
     let mut start = [0; 2];
     let read = fs::File::open(&file).and_then(|mut opened| opened.read_exact(&mut start));
