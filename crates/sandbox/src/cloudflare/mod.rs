@@ -3,11 +3,13 @@
 //! ```text
 //! workerd    a Worker, described in Rust ─► configuration ─► the real workerd, supervised
 //! engine     the container engine that it talks to: Docker's calls, on processes
+//! api        Cloudflare's REST API, which runs in them what is uploaded to it
 //! ```
 //!
 //! Both can be stopped at any moment and killed at any moment. Whatever one of them started is ended with it, or by the
 //! next one in the same directory.
 
+pub mod api;
 mod backoff;
 pub mod engine;
 mod left;
