@@ -37,6 +37,7 @@
 
 pub mod binary;
 pub mod config;
+mod containers;
 mod process;
 mod service;
 mod worker;
@@ -65,7 +66,7 @@ pub struct Options {
     pub trusted_certificates: Vec<String>,
     /// How long workerd may take to be ready.
     pub ready_within: Duration,
-    /// How long it may take to end before it is killed.
+    /// How long it may take to end before it is killed. It waits for every open connection, and a WebSocket does not end.
     pub grace: Duration,
 }
 
@@ -80,7 +81,7 @@ impl Options {
             binary: None,
             trusted_certificates: Vec::new(),
             ready_within: Duration::from_secs(20),
-            grace: Duration::from_secs(3),
+            grace: Duration::from_secs(1),
         }
     }
 }

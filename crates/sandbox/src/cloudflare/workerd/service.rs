@@ -1,7 +1,7 @@
 //! Keeps a workerd running.
 
 use super::process::{Launch, Running};
-use super::{Options, Worker, binary, config};
+use super::{Options, Worker, binary, config, containers};
 use crate::cloudflare::backoff::Backoff;
 use crate::cloudflare::{Error, left, own};
 use std::fs::{self, File};
@@ -166,16 +166,29 @@ impl Service {
                 break;
             }
         }
-        self.running.stop(self.options.grace).await;
+        self.stop().await;
         self.state.send_replace(State::Stopped);
+    }
+
+    /// Ends workerd and its containers.
+    async fn stop(&mut self) {
+        if self.running.stop(self.options.grace).await {
+            return;
+        }
+        // It waits for connections that never end, such as WebSockets; its containers are still there then.
+        let Some(engine) = &self.options.engine else { return };
+        let worker = &self.options.worker;
+        let with_container = worker.durable_objects.iter().filter(|object| object.container.is_some());
+        let keys: Vec<String> = with_container.map(|object| object.key(&worker.name)).collect();
+        if let Err(error) = containers::end(engine, &keys).await {
+            tracing::warn!(%error, "the containers of a workerd that was killed are left");
+        }
     }
 
     /// Runs another Worker in the place of this one. One that workerd does not take changes nothing.
     async fn deploy(&mut self, worker: Worker, restarts: u64) -> Result<(), Error> {
         validate(&self.binary, &self.options.directory, &worker, self.options.ready_within).await?;
-        if !self.running.stop(self.options.grace).await {
-            tracing::warn!("workerd did not end when it was asked to, and was killed");
-        }
+        self.stop().await;
         self.number += 1;
         match launch(&self.options, &self.binary, &self.listener, self.number, &worker).await {
             Ok(running) => {
