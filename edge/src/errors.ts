@@ -8,10 +8,18 @@ export const ERRORS = {
         401,
         "send 'Authorization: Bearer' with the fleet's API token, or come through Cloudflare Access",
     ],
-    noRegion: ["WL1002", 404, "use one of the cluster's [clusters.NAME] regions; `windlass status` lists them"],
+    noRegion: [
+        "WL1002",
+        404,
+        "use one of the cluster's [clusters.NAME] regions; `windlass status` lists them",
+    ],
     upgradeNeeded: ["WL1003", 426, "connect with a NATS client or a leaf node by wss://"],
     notFound: ["WL1004", 404, "see edge/README.md for the routes of the API"],
-    noNode: ["WL1005", 503, "try again in a moment; if it lasts, raise the region's max or look at /api/status"],
+    noNode: [
+        "WL1005",
+        503,
+        "try again in a moment; if it lasts, raise the region's max or look at /api/status",
+    ],
     nodeFailed: [
         "WL1006",
         503,

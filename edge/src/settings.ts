@@ -1,9 +1,9 @@
 // What `windlass apply` sets the Worker up with: the binding SETTINGS, its secrets and its other bindings.
 
-
-
-import type { Outbox } from "./outbox/outbox.ts";
 import { EdgeError } from "./errors.ts";
+import type { Fleet } from "./fleet/fleet.ts";
+import type { NatsNode } from "./node/node.ts";
+import type { Outbox } from "./outbox/outbox.ts";
 
 /** How many nodes a region has at least and at most. */
 export interface Region {
@@ -47,8 +47,8 @@ export interface Settings {
 
 /** The Worker's bindings. */
 export interface Env {
-    NODE: DurableObjectNamespace;
-    FLEET: DurableObjectNamespace;
+    NODE: DurableObjectNamespace<NatsNode>;
+    FLEET: DurableObjectNamespace<Fleet>;
     OUTBOX: DurableObjectNamespace<Outbox>;
     ROUTES: KVNamespace;
     PAYLOADS: R2Bucket;

@@ -21,7 +21,9 @@ export async function startStore() {
     const store = { objects, keys, failing: false };
     const r2 = await listen((request, body, response) => {
         if (store.failing) {
-            response.writeHead(503, { "CF-R2-Error": JSON.stringify({ version: 1, v4code: 10043, message: "down" }) });
+            response.writeHead(503, {
+                "CF-R2-Error": JSON.stringify({ version: 1, v4code: 10043, message: "down" }),
+            });
             response.end();
             return;
         }
@@ -61,7 +63,11 @@ export async function startStore() {
                 const object = objects.get(name);
                 if (object === undefined) {
                     response.writeHead(404, {
-                        "CF-R2-Error": JSON.stringify({ version: 1, v4code: 10007, message: "no such object" }),
+                        "CF-R2-Error": JSON.stringify({
+                            version: 1,
+                            v4code: 10007,
+                            message: "no such object",
+                        }),
                     });
                     response.end();
                 } else {

@@ -68,7 +68,10 @@ function bytes(buffer: ArrayBuffer): Uint8Array<ArrayBuffer> {
     return new Uint8Array(buffer);
 }
 
-async function readCounting(body: ReadableStream<Uint8Array>, limit: number): Promise<Uint8Array<ArrayBuffer>> {
+async function readCounting(
+    body: ReadableStream<Uint8Array>,
+    limit: number,
+): Promise<Uint8Array<ArrayBuffer>> {
     const parts: Uint8Array[] = [];
     let length = 0;
     const reader = body.getReader();

@@ -17,13 +17,9 @@ export function importKeys(secrets: readonly string[]): Promise<CryptoKey[]> {
     const encoder = new TextEncoder();
     return Promise.all(
         secrets.map((secret) =>
-            crypto.subtle.importKey(
-                "raw",
-                encoder.encode(secret),
-                { name: "HMAC", hash: "SHA-256" },
-                false,
-                ["verify"],
-            ),
+            crypto.subtle.importKey("raw", encoder.encode(secret), { name: "HMAC", hash: "SHA-256" }, false, [
+                "verify",
+            ]),
         ),
     );
 }

@@ -14,7 +14,7 @@ import { Publisher, type Stored } from "./publisher.ts";
 import { Queue } from "./queue.ts";
 
 /** How many objects share the repositories. Changing it moves repositories: drain the Outbox before. */
-export const SHARDS = 8;
+export const SHARDS = 4;
 
 /** How long JetStream may take before the storage takes over. */
 const PATIENCE = 3_000;

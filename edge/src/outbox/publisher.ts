@@ -14,7 +14,7 @@ import {
     nuid,
     wsconnect,
 } from "@nats-io/nats-core";
-import { Objm, type ObjectStore } from "@nats-io/obj";
+import { type ObjectStore, Objm } from "@nats-io/obj";
 import { BUCKET, digest, HEADER_ROOM, ticket } from "../github/claim_check.ts";
 import type { Event } from "../github/event.ts";
 import { appendHeaders } from "../github/headers.ts";
@@ -263,7 +263,9 @@ export class Publisher {
             return this.#link;
         } catch (error) {
             this.#down = true;
-            throw error instanceof Unavailable ? error : new Unavailable(`NATS is not connected: ${String(error)}`);
+            throw error instanceof Unavailable
+                ? error
+                : new Unavailable(`NATS is not connected: ${String(error)}`);
         } finally {
             this.#connecting = undefined;
         }

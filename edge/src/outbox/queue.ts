@@ -15,7 +15,6 @@ export interface Bounds {
     bytes: number;
 }
 
-
 type Row = {
     id: number;
     delivery: string;
