@@ -3,7 +3,8 @@
 
 import { answer, EdgeError } from "../errors.ts";
 import { fleetStub } from "../fleet/fleet.ts";
-import { type OutboxStatus, SHARDS } from "../outbox/outbox.ts";
+import type { Outbox, OutboxStatus } from "../outbox/outbox.ts";
+import { SHARDS, shardName } from "../outbox/shards.ts";
 import { type Env, regionOf, type Settings, settingsOf } from "../settings.ts";
 import { HEADER, type JsonWebKeyWithId, Keys, verifyAccess } from "./access.ts";
 import { FLAGS, MAX_BODY, parseFlags } from "./flags.ts";
@@ -73,9 +74,9 @@ async function status(env: Env, settings: Settings): Promise<unknown> {
     };
 }
 
-function outboxes(env: Env): DurableObjectStub<import("../outbox/outbox.ts").Outbox>[] {
+function outboxes(env: Env): DurableObjectStub<Outbox>[] {
     return Array.from({ length: SHARDS }, (_, shard) =>
-        env.OUTBOX.get(env.OUTBOX.idFromName(`github-${shard}`)),
+        env.OUTBOX.get(env.OUTBOX.idFromName(shardName(shard))),
     );
 }
 

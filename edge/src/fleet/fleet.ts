@@ -2,11 +2,11 @@
 // it, only the first of a region in which nothing runs asks it.
 
 import { DurableObject } from "cloudflare:workers";
-import { EdgeError } from "../errors.ts";
 import { log } from "../log.ts";
 import type { Identity } from "../node/environment.ts";
-import { type NodeStatus, neverStarted } from "../node/node.ts";
+import { type NatsNode, type NodeStatus, neverStarted } from "../node/node.ts";
 import { type Env, regionOf, type Settings, settingsOf } from "../settings.ts";
+import { within } from "../time.ts";
 import { assign, decide, type Seen } from "./decide.ts";
 import { differs, ROUTING, type Table } from "./routing.ts";
 
@@ -20,10 +20,7 @@ const HINTS: readonly string[] = ["wnam", "enam", "sam", "weur", "eeur", "apac",
 export type Regions = Record<string, { min: number; max: number; nodes: NodeStatus[] }>;
 
 /** The stub of a node, created where its region says. */
-export function nodeStub(
-    env: Env,
-    { region, number }: Identity,
-): DurableObjectStub<import("../node/node.ts").NatsNode> {
+export function nodeStub(env: Env, { region, number }: Identity): DurableObjectStub<NatsNode> {
     const id = env.NODE.idFromName(`${region}-${number}`);
     return env.NODE.get(
         id,
@@ -152,20 +149,12 @@ export class Fleet extends DurableObject<Env> {
     }
 
     async #ask(identity: Identity): Promise<NodeStatus> {
-        let timer = 0;
-        const late = new Promise<never>((_, reject) => {
-            timer = setTimeout(
-                () => reject(new EdgeError("nodeFailed", "the node did not answer")),
-                ASK_PATIENCE,
-            );
-        });
+        const late = (): Error => new Error("the node did not answer");
         try {
-            return await Promise.race([nodeStub(this.env, identity).status(identity), late]);
+            return await within(ASK_PATIENCE, nodeStub(this.env, identity).status(identity), late);
         } catch (error) {
             const reason = error instanceof Error ? error.message : String(error);
             return { ...neverStarted(this.#settings, identity), state: "failed", last_error: reason };
-        } finally {
-            clearTimeout(timer);
         }
     }
 

@@ -2,7 +2,8 @@
 
 import { answer } from "../errors.ts";
 import { log } from "../log.ts";
-import { type Kept, SHARDS, shardOf } from "../outbox/outbox.ts";
+import type { Kept } from "../outbox/outbox.ts";
+import { SHARDS, shardName, shardOf } from "../outbox/shards.ts";
 import { type Env, settingsOf } from "../settings.ts";
 import type { Event } from "./event.ts";
 import { MAX_BODY, type Receiver, receive } from "./receive.ts";
@@ -43,7 +44,7 @@ async function prepare(env: Env): Promise<Prepared> {
     const maxBody = Math.min(github?.max_body || MAX_BODY, MAX_BODY);
     return {
         receiver: { keys, prefix: github?.subject_prefix ?? "github", maxBody },
-        shards: Array.from({ length: SHARDS }, (_, shard) => env.OUTBOX.idFromName(`github-${shard}`)),
+        shards: Array.from({ length: SHARDS }, (_, shard) => env.OUTBOX.idFromName(shardName(shard))),
     };
 }
 

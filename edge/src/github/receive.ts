@@ -1,6 +1,7 @@
 // Requests to /github: what is a delivery, in the order in which docs/events.md has it checked. The body is read only
 // when everything that can be known before it is right.
 
+import { within } from "../time.ts";
 import { type Event, makeEvent } from "./event.ts";
 import { KEPT, parseEncoding } from "./headers.ts";
 import { Refusal } from "./refusal.ts";
@@ -46,21 +47,14 @@ async function read(
     limit: number,
 ): Promise<Uint8Array<ArrayBuffer>> {
     if (request.body === null) return new Uint8Array(0);
-    let timer = 0;
-    const late = new Promise<never>((_, reject) => {
-        timer = setTimeout(() => reject(new Refusal("bodyTimeout")), BODY_PATIENCE);
-    });
+    // An announced length binds the sender; without one the body is counted as it comes.
+    const whole = announced === null ? readCounting(request.body, limit) : request.arrayBuffer().then(bytes);
     try {
-        // An announced length binds the sender; without one the body is counted as it comes.
-        const whole =
-            announced === null ? readCounting(request.body, limit) : request.arrayBuffer().then(bytes);
-        return await Promise.race([whole, late]);
+        return await within(BODY_PATIENCE, whole, () => new Refusal("bodyTimeout"));
     } catch (error) {
         if (error instanceof Refusal) throw error;
         // The client has gone; nobody reads the answer.
         throw new Refusal("bodyTimeout");
-    } finally {
-        clearTimeout(timer);
     }
 }
 

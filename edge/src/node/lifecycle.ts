@@ -23,7 +23,7 @@ export interface Memory {
     /** When it is tried again. */
     retryAt: number | null;
     /** When it was asked to end, and what comes afterwards. */
-    drain: { since: number; then: "sleep" | "start"; escalated: number } | null;
+    drain: { since: number; next: "sleep" | "start"; escalated: number } | null;
 }
 
 /** A node that was never started. */
@@ -82,7 +82,7 @@ export function ended(
             failures: 0,
             retryAt: null,
         };
-        return { memory: asked, start: drain.then === "start" ? "now" : "no" };
+        return { memory: asked, start: drain.next === "start" ? "now" : "no" };
     }
     const ranWell =
         memory.phase === "running" && memory.startedAt !== null && now - memory.startedAt >= HEALTHY;

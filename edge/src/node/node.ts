@@ -6,6 +6,7 @@ import { DurableObject } from "cloudflare:workers";
 import { answer, EdgeError } from "../errors.ts";
 import { log } from "../log.ts";
 import { type Env, regionOf, type Settings, settingsOf } from "../settings.ts";
+import { sleep } from "../time.ts";
 import { environment, type Identity, nodeName } from "./environment.ts";
 import {
     drainStep,
@@ -272,7 +273,7 @@ export class NatsNode extends DurableObject<Env> {
                 await this.#container().destroy();
                 throw new Error(`the server did not answer in ${START_PATIENCE / 1_000} seconds`);
             }
-            await new Promise((resolve) => setTimeout(resolve, pause));
+            await sleep(pause);
         }
     }
 
@@ -312,7 +313,7 @@ export class NatsNode extends DurableObject<Env> {
         }
     }
 
-    async #drain(then: "sleep" | "start"): Promise<void> {
+    async #drain(next: "sleep" | "start"): Promise<void> {
         const memory = this.#known();
         if (!this.ctx.container?.running) {
             // Nothing runs, and nothing is to be started again.
@@ -322,7 +323,7 @@ export class NatsNode extends DurableObject<Env> {
         this.#watch();
         const since = memory.drain?.since ?? Date.now();
         const again = memory.phase === "draining";
-        this.#save({ phase: "draining", drain: { since, then, escalated: memory.drain?.escalated ?? 0 } });
+        this.#save({ phase: "draining", drain: { since, next, escalated: memory.drain?.escalated ?? 0 } });
         if (!again) this.#container().signal(SIGUSR2);
         await this.#alarmIn(Math.min(TICK, LONGEST_DRAIN, LONGEST_STOP));
     }

@@ -12,9 +12,7 @@ import { log } from "../log.ts";
 import { type Env, settingsOf } from "../settings.ts";
 import { Publisher, type Stored } from "./publisher.ts";
 import { Queue } from "./queue.ts";
-
-/** How many objects share the repositories. Changing it moves repositories: drain the Outbox before. */
-export const SHARDS = 4;
+import { SHARDS } from "./shards.ts";
 
 /** How long JetStream may take before the storage takes over. */
 const PATIENCE = 3_000;
@@ -43,15 +41,6 @@ export interface OutboxStatus {
     /** How many events went to the stream since the object was last started. */
     delivered: number;
     last_error: string | null;
-}
-
-/** The name of the object that takes the events of an order (FNV-1a). */
-export function shardOf(order: string): number {
-    let hash = 0x811c9dc5;
-    for (let index = 0; index < order.length; index += 1) {
-        hash = Math.imul(hash ^ order.charCodeAt(index), 0x01000193);
-    }
-    return (hash >>> 0) % SHARDS;
 }
 
 export class Outbox extends DurableObject<Env> {

@@ -18,6 +18,7 @@ import { type ObjectStore, Objm } from "@nats-io/obj";
 import { BUCKET, digest, HEADER_ROOM, ticket } from "../github/claim_check.ts";
 import type { Event } from "../github/event.ts";
 import { appendHeaders } from "../github/headers.ts";
+import { every, within } from "../time.ts";
 
 /** What JetStream said. */
 export interface Stored {
@@ -68,7 +69,7 @@ class Link {
     readonly #inbox = `_INBOX.${nuid.next()}`;
     readonly #waiting = new Map<string, Waiting>();
     #number = 0;
-    #timer = 0;
+    #endSweeping: (() => void) | undefined;
     #bucket: Promise<ObjectStore> | undefined;
     closed = false;
     /** It was closed because an acknowledgement did not come in time. */
@@ -100,7 +101,7 @@ class Link {
             const token = String(this.#number);
             this.#waiting.set(token, { deadline, resolve, reject });
             // One timer for all: a timer for each publish costs more than the publish.
-            if (this.#timer === 0) this.#timer = setInterval(() => this.#sweep(), SWEEP);
+            this.#endSweeping ??= every(SWEEP, () => this.#sweep());
             try {
                 this.nats.publish(subject, body, {
                     reply: `${this.#inbox}.${token}`,
@@ -154,16 +155,19 @@ class Link {
             this.#fail("JetStream did not acknowledge in time");
             this.close();
         } else if (this.#waiting.size === 0) {
-            clearInterval(this.#timer);
-            this.#timer = 0;
+            this.#rest();
         }
+    }
+
+    #rest(): void {
+        this.#endSweeping?.();
+        this.#endSweeping = undefined;
     }
 
     #fail(reason: string): void {
         this.closed = true;
         this.#ended(this);
-        clearInterval(this.#timer);
-        this.#timer = 0;
+        this.#rest();
         for (const waiting of this.#waiting.values()) waiting.reject(new Unavailable(reason));
         this.#waiting.clear();
     }
@@ -230,7 +234,7 @@ export class Publisher {
             return link.request(event.subject, event.headers, event.body, deadline);
         }
         const headers = appendHeaders(event.headers, await ticket(BUCKET, event.delivery, event.body));
-        await within(deadline, link.deposit(event), "the object bucket did not take the payload in time");
+        await until(deadline, link.deposit(event), "the object bucket did not take the payload in time");
         return link.request(event.subject, headers, Empty, deadline);
     }
 
@@ -278,17 +282,11 @@ export class Publisher {
     }
 }
 
-/** What the promise gives, or `Unavailable` for anything else and at the deadline. */
-async function within<T>(deadline: number, promise: Promise<T>, late: string): Promise<T> {
-    let timer = 0;
-    const timeout = new Promise<never>((_, reject) => {
-        timer = setTimeout(() => reject(new Unavailable(late)), Math.max(0, deadline - Date.now()));
-    });
+/** As `within`, with `Unavailable` for everything that goes wrong. */
+async function until<T>(deadline: number, promise: Promise<T>, late: string): Promise<T> {
     try {
-        return await Promise.race([promise, timeout]);
+        return await within(deadline - Date.now(), promise, () => new Unavailable(late));
     } catch (error) {
         throw error instanceof Unavailable ? error : new Unavailable(String(error));
-    } finally {
-        clearTimeout(timer);
     }
 }
