@@ -16,7 +16,7 @@ use crate::output;
 pub struct Args {
     /// Directory to make; it must not be there yet
     #[arg(value_name = "DIR")]
-    directory: PathBuf,
+    target: PathBuf,
     /// Name of the image in the layout [default: the only one]
     #[arg(long, value_name = "REF")]
     image: Option<String>,
@@ -28,15 +28,15 @@ pub struct Args {
 pub fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     let layout = args.layout.open(context)?;
     let image = chosen(&layout, args.image.as_deref())?;
-    windlass_image::unpack(&layout, &image, &args.directory).map_err(failure)?;
+    windlass_image::unpack(&layout, &image, &args.target).map_err(failure)?;
     if context.json() {
         output::json(&json!({
             "reference": image.reference,
             "digest": image.digest,
-            "directory": args.directory,
+            "directory": args.target,
         }))?;
     } else {
-        writeln!(output::out(), "{} is in {}", image.reference, args.directory.display())?;
+        writeln!(output::out(), "{} is in {}", image.reference, args.target.display())?;
     }
     Ok(ExitCode::SUCCESS)
 }
