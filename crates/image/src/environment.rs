@@ -75,4 +75,23 @@ mod tests {
             }
         }
     }
+
+    /// Docker cannot read the files, so it has them again.
+    #[test]
+    fn the_dockerfile_says_the_same() {
+        let dockerfile = include_str!("../../../containers/nats/Dockerfile");
+        let stage = |name: &str| -> Vec<String> {
+            let part =
+                dockerfile.split("FROM ").find(|part| part.lines().next().unwrap().ends_with(name)).unwrap();
+            let instructions = part.replace("\\\n", " ");
+            let line = instructions.lines().find_map(|line| line.strip_prefix("ENV ")).unwrap();
+            let unquote = |word: &str| word.replacen("=\"\\\"", "=\"", 1).replace("\\\"\"", "\"");
+            line.split_whitespace().map(unquote).collect()
+        };
+        for environment in Environment::ALL {
+            let both = [stage("AS every"), stage(environment.name())].concat();
+            assert_eq!(both, environment.variables(), "{}", environment.name());
+        }
+        assert!(dockerfile.trim_end().split("FROM ").last().unwrap().starts_with("every AS production"));
+    }
 }
