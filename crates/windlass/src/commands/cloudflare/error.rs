@@ -1,0 +1,87 @@
+//! What can go wrong beside what Cloudflare itself says.
+
+use std::path::PathBuf;
+
+use crate::failure::Failure;
+
+/// Why it did not work.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No edge was applied from this directory.
+    #[error("no edge was deployed from {directory}", directory = directory.display())]
+    NoEdge {
+        /// The run directory.
+        directory: PathBuf,
+    },
+    /// The token cannot do all that is needed.
+    #[error("the token may not do all that the edge needs: {missing} is missing")]
+    Permissions {
+        /// The permissions, as the dashboard shows them.
+        missing: String,
+    },
+    /// The token is known, and not good any more.
+    #[error("the token is {status}")]
+    Token {
+        /// What Cloudflare says of it.
+        status: String,
+    },
+    /// There is no version to go back to.
+    #[error("the Worker {script} has no version before the one that answers now")]
+    NothingBefore {
+        /// The Worker.
+        script: String,
+    },
+    /// After a rollback the Worker did not say that it is the other version.
+    #[error("the Worker was told to be version {wanted}, and answers as {found} after {seconds} s")]
+    Unproven {
+        /// The version that it should be.
+        wanted: String,
+        /// What it says.
+        found: String,
+        /// For how long it was asked.
+        seconds: u64,
+    },
+    /// There is no state to move.
+    #[error("there is no Terraform state in {path}, and the fleet's own is where it should be")]
+    NothingToMove {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// The fleet file does not say where in R2.
+    #[error("the fleet file does not keep its state in R2")]
+    NoStore,
+}
+
+impl Error {
+    const fn code(&self) -> &'static str {
+        match self {
+            Self::NoEdge { .. } => "WL0450",
+            Self::Permissions { .. } => "WL0451",
+            Self::Token { .. } => "WL0452",
+            Self::NothingBefore { .. } => "WL0453",
+            Self::Unproven { .. } => "WL0454",
+            Self::NothingToMove { .. } => "WL0455",
+            Self::NoStore => "WL0456",
+        }
+    }
+
+    fn help(&self) -> &'static str {
+        match self {
+            Self::NoEdge { .. } => "`windlass cloudflare deploy` makes it; on this machine, `windlass up --edge` does",
+            Self::Permissions { .. } => "edit the token in the dashboard, add what is missing, and run it again",
+            Self::Token { .. } => "make a new one at https://dash.cloudflare.com/profile/api-tokens",
+            Self::NothingBefore { .. } => "`windlass cloudflare deploy` deploys what the fleet file says",
+            Self::Unproven { .. } => "ask again with `windlass cloudflare test`; Cloudflare may take a minute to be everywhere",
+            Self::NothingToMove { .. } => "name Terraform's state with --terraform FILE",
+            Self::NoStore => "write `store = \"r2://BUCKET/PREFIX\"` in [state], or say --to r2://BUCKET/PREFIX",
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let bad = matches!(error, Error::NothingToMove { .. } | Error::NoStore);
+        let failure = Self::new(error.code(), error.to_string(), error.help());
+        if bad { failure.bad_input() } else { failure }
+    }
+}

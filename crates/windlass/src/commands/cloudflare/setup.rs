@@ -1,0 +1,119 @@
+//! `windlass cloudflare setup`: is the token good, and is there what everything else needs?
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use serde::Serialize;
+use serde_json::json;
+use windlass_engine::Kind;
+use windlass_engine::plan::Wish;
+use windlass_engine::wanted::CLOUDFLARE;
+use windlass_fleet::StoreAddress;
+use windlass_platforms::cloudflare::client::{Client, Error as ClientError, Permission};
+
+use super::error::Error;
+use super::{open, refused, show_only, told};
+use crate::commands::apply::{self, How};
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::output::{self, BOLD, GREEN, RED, paint};
+
+const LONG_ABOUT: &str = "\
+Check the token, and make what a deployment needs first.
+
+Asks Cloudflare who the token is and tries each permission that the edge needs; one that is missing is named as the \
+dashboard shows it. Then it makes the buckets and namespaces of the fleet file, and the bucket of the state, if that is to \
+be in R2. Reading is tried, so a permission that only lacks Edit is found out when something is made; the error says so.";
+
+/// Arguments of `windlass cloudflare setup`.
+#[derive(Debug, clap::Args)]
+#[command(about = "Check the token; make buckets and namespaces", long_about = LONG_ABOUT)]
+pub struct Args {
+    /// Fleet file [default: windlass.toml here, else the built-in one]
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Check everything, show what would be made, and make nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// How
+    #[command(flatten)]
+    how: How,
+}
+
+/// A permission, and whether the token has it.
+#[derive(Debug, Serialize)]
+struct Check {
+    permission: &'static str,
+    why: &'static str,
+    granted: bool,
+}
+
+/// Runs the command.
+pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
+    let session = open(args.file.as_deref(), context)?;
+    let client = session.cloudflare.client().await.map_err(told)?;
+    let token = client.verify().await.map_err(refused)?;
+    if token.status != "active" {
+        return Err(Error::Token { status: token.status }.into());
+    }
+    let mut checks = Vec::new();
+    for (permission, why) in Permission::NEEDED {
+        let granted = match ask(client, permission).await {
+            Ok(()) => true,
+            Err(ClientError::Permission { .. }) => false,
+            Err(error) => return Err(refused(error)),
+        };
+        checks.push(Check { permission: permission.as_str(), why, granted });
+    }
+    if context.json() {
+        // What is made is told by a document of its own.
+        let token = json!({ "status": token.status, "expires_on": token.expires_on });
+        writeln!(output::out(), "{}", json!({ "token": token, "permissions": checks }))?;
+    } else if !context.quiet() {
+        show(&token.expires_on, &checks)?;
+    }
+    let missing: Vec<&str> =
+        checks.iter().filter(|check| !check.granted).map(|check| check.permission).collect();
+    if !missing.is_empty() {
+        return Err(Error::Permissions { missing: missing.join(", ") }.into());
+    }
+    // The state's bucket has to be there before anything can be locked.
+    if let Some(StoreAddress::R2(bucket, _)) = &session.fleet.state.store {
+        let there = client.bucket(bucket).await.map_err(refused)?.is_some();
+        if !there && args.dry_run {
+            output::note(&format!("the bucket {bucket} would be made, for the state"));
+            return Ok(ExitCode::SUCCESS);
+        }
+        client.ensure_bucket(bucket).await.map_err(refused)?;
+    }
+    let first = |kind| matches!(kind, Kind::Bucket | Kind::Namespace);
+    let of_it = session.wanted.iter().filter(|wanted| wanted.platform == CLOUDFLARE);
+    let targets = of_it.filter(|wanted| first(wanted.address.kind)).map(|wanted| wanted.address.clone()).collect();
+    let wish = Wish { targets, destroy: false };
+    if args.dry_run {
+        return show_only(&session, &wish, context).await;
+    }
+    apply::carry_out(&session, &wish, None, &args.how, context).await
+}
+
+async fn ask(client: &Client, permission: Permission) -> Result<(), ClientError> {
+    match permission {
+        Permission::Scripts => client.scripts().await.map(drop),
+        Permission::Kv => client.namespaces().await.map(drop),
+        Permission::R2 => client.buckets().await.map(drop),
+        Permission::Containers => client.applications().await.map(drop),
+        Permission::Routes | Permission::Analytics | Permission::Account => client.accounts().await.map(drop),
+    }
+}
+
+fn show(expires: &Option<String>, checks: &[Check]) -> Result<(), Failure> {
+    let mut out = output::out();
+    let until = expires.as_ref().map_or_else(|| "without an end".to_owned(), |day| format!("until {day}"));
+    writeln!(out, "{} the token is active, {until}", paint(GREEN, "✓"))?;
+    for check in checks {
+        let mark = if check.granted { paint(GREEN, "✓") } else { paint(RED, "✗") };
+        writeln!(out, "{mark} {}  for {}", paint(BOLD, check.permission), check.why)?;
+    }
+    Ok(())
+}
