@@ -158,7 +158,8 @@ async fn many_lines_at_once(another: &dyn Fn() -> Result<Box<dyn Store>, Error>)
         said(save(&*store, &mut locked.state).await)?;
         (locked.state.clone(), names)
     };
-    let certain = names.iter().all(|name| state.resources.get(&stream(name)).is_some_and(|one| !one.uncertain));
+    let certain =
+        names.iter().all(|name| state.resources.get(&stream(name)).is_some_and(|one| !one.uncertain));
     expect(certain, "what was done is not known to be done")?;
     let store = said(another())?;
     let locked = said(open(&*store, FLEET, "apply", Duration::from_secs(5)).await)?;

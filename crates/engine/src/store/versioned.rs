@@ -301,7 +301,8 @@ impl Versioned {
             .run(async move {
                 let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
                 for meta in store.blobs().list(&prefix).await? {
-                    if let Some((run, _)) = meta.key.strip_prefix(&prefix).and_then(|rest| rest.split_once('/'))
+                    if let Some((run, _)) =
+                        meta.key.strip_prefix(&prefix).and_then(|rest| rest.split_once('/'))
                     {
                         found.entry(run.to_owned()).or_default().push(meta.key);
                     }
@@ -428,13 +429,8 @@ impl Versioned {
             return Err(Error::OtherLineage { place, found: old.lineage, wanted: current.lineage.clone() });
         }
         let before = current.serial;
-        let done = |after, resources, already| Restored {
-            restored: past.serial,
-            before,
-            after,
-            resources,
-            already,
-        };
+        let done =
+            |after, resources, already| Restored { restored: past.serial, before, after, resources, already };
         if before > 0 && old.resources == current.resources {
             return Ok(done(before, old.resources.len(), true));
         }
