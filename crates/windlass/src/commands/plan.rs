@@ -149,15 +149,13 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
 }
 
 /// What this version reads and does nothing with, by its place in the file.
-const UNUSED: [&str; 10] = [
+const UNUSED: [&str; 8] = [
     "platforms.synadia",
     "platforms.cloudflare",
     "scaling",
     "rollout",
     "flags",
     "alerts",
-    "state.keep",
-    "state.keep_for",
     "github.organization",
     "github.events",
 ];
