@@ -3,7 +3,7 @@
 //! The lock of a bucket outlives its process, so nobody ends by a signal without releasing it. They are heard on a thread
 //! of their own: the command's thread may be waiting for an answer at the terminal.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -15,7 +15,8 @@ use crate::signals::Signals;
 
 #[derive(Debug, Default)]
 struct Held {
-    lock: Option<Arc<dyn Lock>>,
+    /// Whoever holds it drops it in the end, and not this.
+    lock: Option<Weak<dyn Lock>>,
     stop: Option<watch::Sender<bool>>,
 }
 
@@ -50,7 +51,7 @@ impl Interrupts {
 
     /// This is released before the process ends by a signal.
     pub fn holds(&self, lock: &Arc<dyn Lock>) {
-        self.0.lock().lock = Some(Arc::clone(lock));
+        self.0.lock().lock = Some(Arc::downgrade(lock));
     }
 
     /// From now on, the first signal lets what has begun be finished.
@@ -71,7 +72,7 @@ impl Interrupts {
             stop.send_replace(true);
             return;
         }
-        if let Some(lock) = lock {
+        if let Some(lock) = lock.and_then(|lock| lock.upgrade()) {
             lock.release();
         }
         std::process::exit(i32::from(INTERRUPTED));

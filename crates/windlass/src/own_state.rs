@@ -15,24 +15,26 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
 use windlass_engine::State;
 use windlass_engine::store::{Store as _, Versioned};
 use windlass_fleet::{Fleet, SecretSource, StoreAddress};
-use windlass_sandbox::r2;
 use windlass_state::blobs::{Bucket, Service};
 use windlass_state::keys::Keys;
 use windlass_state::store::{Retention, Store};
 
 use crate::failure::{Error, Failure};
+use crate::local_r2::LocalR2;
 use crate::run_directory::{RunDirectory, read_json, write_json};
 use crate::secrets;
 
-const ENDPOINT: &str = "AWS_ENDPOINT_URL_S3";
-const KEY_ID: &str = "AWS_ACCESS_KEY_ID";
+/// The variable of the endpoint.
+pub const ENDPOINT: &str = "AWS_ENDPOINT_URL_S3";
+/// The variable of the access key's ID.
+pub const KEY_ID: &str = "AWS_ACCESS_KEY_ID";
 /// The local R2's bucket, where the fleet file names none.
 const LOCAL_BUCKET: &str = "windlass";
-const SECRET: &str = "AWS_SECRET_ACCESS_KEY";
+/// The variable of its secret.
+pub const SECRET: &str = "AWS_SECRET_ACCESS_KEY";
 
 /// The state of a fleet, open.
 #[derive(Debug)]
@@ -218,16 +220,7 @@ impl Asked<'_> {
 
     fn open_local(&self, bucket: &str, prefix: &str, place: &StoreAddress) -> Result<OwnState, Failure> {
         let local = LocalR2::serve(&self.directory.r2(), bucket)?;
-        let service = Service {
-            scheme: "r2",
-            endpoint: Some(local.endpoint.clone()),
-            region: "auto".to_owned(),
-            access_key_id: local.keys.access_key_id.clone(),
-            secret_access_key: local.keys.secret_access_key.clone(),
-            session_token: None,
-            customer_key: None,
-            patience: Duration::from_secs(20),
-        };
+        let service = Service::from_variables("r2", &place.to_string(), |name| local.variable(name))?;
         self.bucket(&service, bucket, prefix, self.address(place, true), Some(local))
     }
 
@@ -303,11 +296,13 @@ impl std::fmt::Display for Address {
     }
 }
 
-fn variable(name: &str) -> Option<String> {
+/// A variable that is set to something.
+pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-fn absolute(path: &Path) -> PathBuf {
+/// A path from the root.
+pub fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
@@ -320,50 +315,4 @@ fn key_error(source: &SecretSource, cause: &str) -> Error {
         }
     };
     Error::StateKey { source_name, cause: cause.to_owned() }
-}
-
-/// A local R2 inside this process, on a thread of its own.
-#[derive(Debug)]
-struct LocalR2 {
-    endpoint: String,
-    keys: r2::Keys,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<std::thread::JoinHandle<()>>,
-}
-
-impl LocalR2 {
-    fn serve(directory: &Path, bucket: &str) -> Result<Self, Failure> {
-        let told = |error: r2::Error| Failure::new(error.code(), error.to_string(), error.help());
-        let keys = r2::keys_of(directory).map_err(told)?;
-        let options = r2::Options { bucket: Some(bucket.to_owned()), ..r2::Options::new(directory) };
-        let (stop, stopped) = oneshot::channel();
-        let (ready, begun) = std::sync::mpsc::channel();
-        let failed =
-            |cause: std::io::Error| Error::Environment { what: "the local R2", cause: cause.to_string() };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-        let serves = move || {
-            runtime.block_on(async move {
-                match r2::start(options).await {
-                    Ok(handle) => {
-                        let _ = ready.send(Ok(handle.endpoint().to_owned()));
-                        let _ = stopped.await;
-                        handle.shutdown().await;
-                    }
-                    Err(error) => drop(ready.send(Err(error))),
-                }
-            });
-        };
-        let thread = std::thread::Builder::new().name("local-r2".into()).spawn(serves).map_err(failed)?;
-        let endpoint = begun.recv().map_err(|_| failed(std::io::Error::other("it ended")))?.map_err(told)?;
-        Ok(Self { endpoint, keys, stop: Some(stop), thread: Some(thread) })
-    }
-}
-
-impl Drop for LocalR2 {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
 }

@@ -452,6 +452,9 @@ impl Versioned {
         tell: &(dyn Fn(usize, usize) + Sync),
     ) -> Result<(State, usize), Error> {
         let theirs = super::open(from, fleet, "move", wait).await?;
+        if theirs.state.serial == 0 && theirs.recovered == 0 {
+            return Err(windlass_state::Error::Absent { place: from.place() }.into());
+        }
         let _ours = self.lock("move", wait).await?;
         let state = theirs.state.clone();
         let there = match self.load_it().await {
