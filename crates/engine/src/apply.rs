@@ -100,7 +100,7 @@ pub async fn apply(
     }
     let mut report = Report::default();
     if !plan.is_empty() {
-        let journal = world.store.begin_journal(options.probe.clone())?;
+        let journal = world.store.begin_journal(options.probe.clone()).await?;
         let mut run = Run::new(plan, state, world);
         let entries = run.all(&journal, options, tell, &mut report).await?;
         replay(state, entries);
@@ -109,7 +109,7 @@ pub async fn apply(
     record_unchanged(plan, state, world, &report);
     if !plan.is_empty() || *state != before {
         store::save(world.store, state).await?;
-        world.store.end_journal()?;
+        world.store.end_journal().await?;
     }
     Ok(report)
 }

@@ -15,6 +15,46 @@ pub enum Error {
         purpose: String,
         /// Since when, RFC 3339.
         since: String,
+        /// What names the lock, where it outlives its process.
+        id: Option<String>,
+    },
+    /// The store that holds the state cannot be used, or refuses.
+    #[error("{trouble}")]
+    Store {
+        /// Why, with the store's own code.
+        trouble: Trouble,
+        /// Whether what was given, not the world, is what must change.
+        bad_input: bool,
+    },
+    /// The state is kept elsewhere by now.
+    #[error("the state is no longer in {from}: it was moved to {to} on {at}")]
+    MovedAway {
+        /// Where it was.
+        from: String,
+        /// Where it is.
+        to: String,
+        /// Since when, RFC 3339.
+        at: String,
+    },
+    /// There is another state where this one is to be.
+    #[error("{place} holds a state of another history (lineage {found}), and this one is {wanted}")]
+    OtherLineage {
+        /// Where.
+        place: String,
+        /// What is there.
+        found: String,
+        /// What was to be there.
+        wanted: String,
+    },
+    /// What is there is newer.
+    #[error("{place} holds serial {found} already, and this is {wanted}")]
+    Newer {
+        /// Where.
+        place: String,
+        /// What is there.
+        found: u64,
+        /// What was to be there.
+        wanted: u64,
     },
     /// The state is there and makes no sense.
     #[error("the state in {path} cannot be read: {reason}")]
@@ -130,6 +170,10 @@ impl Error {
             Self::Io { .. } => "WL0511",
             Self::Find { trouble, .. } => &trouble.code,
             Self::Taken { .. } => "WL0512",
+            Self::Store { trouble, .. } => &trouble.code,
+            Self::MovedAway { .. } => "WL0745",
+            Self::OtherLineage { .. } => "WL0746",
+            Self::Newer { .. } => "WL0747",
         }
     }
 
@@ -137,8 +181,22 @@ impl Error {
     #[must_use]
     pub fn help(&self) -> String {
         match self {
-            Self::Locked { .. } => {
+            Self::Locked { id: None, .. } => {
                 "wait until it is done, or say how long to wait with --lock-timeout".into()
+            }
+            Self::Locked { id: Some(id), .. } => format!(
+                "wait until it is done, or say how long to wait with --lock-timeout; when its owner is surely gone: windlass state unlock {id}"
+            ),
+            Self::Store { trouble, .. } => trouble.help.clone(),
+            Self::MovedAway { to, .. } => format!(
+                "take the current fleet file, or write store = \"{to}\" under [state]; to bring it back: windlass state move"
+            ),
+            Self::OtherLineage { .. } => {
+                "nothing was changed. Write another prefix under [state] store; `windlass state history` shows what is there"
+                    .into()
+            }
+            Self::Newer { .. } => {
+                "nothing was changed: the newer one is the one to go on with, and the other can be put aside".into()
             }
             Self::StateUnreadable { .. } => {
                 "put back a copy of the file; without one, move it away and `windlass import` what runs"
@@ -165,6 +223,20 @@ impl Error {
     pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { action, path, source }
+    }
+}
+
+impl From<windlass_state::Error> for Error {
+    fn from(error: windlass_state::Error) -> Self {
+        let (code, message, help) = (error.code(), error.to_string(), error.help());
+        match error {
+            windlass_state::Error::Locked { who, operation, since, id, .. } => {
+                Self::Locked { who, purpose: operation, since, id: Some(id) }
+            }
+            error => {
+                Self::Store { trouble: Trouble::new(code, message, help), bad_input: error.is_bad_input() }
+            }
+        }
     }
 }
 

@@ -95,55 +95,83 @@ pub fn replay(state: &mut State, entries: impl IntoIterator<Item = Entry>) {
 /// Called before each write with its number, from 1: tests end the process there.
 pub type Probe = Arc<dyn Fn(u64) + Send + Sync>;
 
-type Waiting = (Vec<u8>, oneshot::Sender<std::io::Result<()>>);
+/// A line, and whoever waits until it is durable.
+pub struct Waiting {
+    /// The line, with its end.
+    pub line: Vec<u8>,
+    done: oneshot::Sender<Result<(), Error>>,
+}
+
+impl Waiting {
+    /// Says how it went.
+    pub fn answer(self, result: Result<(), Error>) {
+        // Whoever waited may have been stopped.
+        let _ = self.done.send(result);
+    }
+}
+
+impl std::fmt::Debug for Waiting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Waiting").field("bytes", &self.line.len()).finish_non_exhaustive()
+    }
+}
 
 /// A journal that is open for writing.
 #[derive(Clone)]
 pub struct Journal {
     lines: mpsc::UnboundedSender<Waiting>,
-    path: PathBuf,
+    place: PathBuf,
     probe: Option<Probe>,
     count: Arc<AtomicU64>,
 }
 
 impl std::fmt::Debug for Journal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Journal").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("Journal").field("place", &self.place).finish_non_exhaustive()
     }
 }
 
 impl Journal {
-    /// Begins an empty journal.
+    /// Begins an empty journal in a file.
     ///
     /// # Errors
     /// When the file cannot be made.
     pub fn create(path: &Path, probe: Option<Probe>) -> Result<Self, Error> {
         let file = File::create(path).map_err(Error::io("write", path))?;
         file.sync_all().map_err(Error::io("sync", path))?;
-        let (lines, waiting) = mpsc::unbounded_channel();
+        let (journal, waiting) = Self::to(path.to_owned(), probe);
+        let path = path.to_owned();
         std::thread::Builder::new()
             .name("journal".into())
-            .spawn(move || write(file, waiting))
-            .map_err(Error::io("write", path))?;
-        Ok(Self { lines, path: path.to_owned(), probe, count: Arc::default() })
+            .spawn(move || write(file, &path, waiting))
+            .map_err(Error::io("write", &journal.place))?;
+        Ok(journal)
     }
 
-    /// Writes a line, and returns when it is on the disk.
+    /// A journal whose lines somebody else makes durable, in their order or not: who waits for one has not begun what it
+    /// announces. `place` is where, for people.
+    #[must_use]
+    pub fn to(place: PathBuf, probe: Option<Probe>) -> (Self, mpsc::UnboundedReceiver<Waiting>) {
+        let (lines, waiting) = mpsc::unbounded_channel();
+        (Self { lines, place, probe, count: Arc::default() }, waiting)
+    }
+
+    /// Writes a line, and returns when it is durable.
     ///
     /// # Errors
-    /// When the disk refuses.
+    /// When the disk, or whatever holds it, refuses.
     pub async fn write(&self, entry: &Entry) -> Result<(), Error> {
         let number = self.count.fetch_add(1, Ordering::Relaxed) + 1;
         if let Some(probe) = &self.probe {
             probe(2 * number - 1);
         }
-        let gone = || std::io::Error::other("the journal's thread has ended");
-        let mut line = serde_json::to_vec(entry)
-            .map_err(|error| Error::io("write", &self.path)(std::io::Error::other(error)))?;
+        let failed = |cause: std::io::Error| Error::io("write", &self.place)(cause);
+        let gone = || failed(std::io::Error::other("whoever writes the journal has ended"));
+        let mut line = serde_json::to_vec(entry).map_err(|error| failed(std::io::Error::other(error)))?;
         line.push(b'\n');
         let (done, answer) = oneshot::channel();
-        self.lines.send((line, done)).map_err(|_| Error::io("write", &self.path)(gone()))?;
-        answer.await.unwrap_or_else(|_| Err(gone())).map_err(Error::io("write", &self.path))?;
+        self.lines.send(Waiting { line, done }).map_err(|_| gone())?;
+        answer.await.unwrap_or_else(|_| Err(gone()))?;
         if let Some(probe) = &self.probe {
             probe(2 * number);
         }
@@ -151,22 +179,29 @@ impl Journal {
     }
 }
 
-fn write(mut file: File, mut waiting: mpsc::UnboundedReceiver<Waiting>) {
+fn write(mut file: File, path: &Path, mut waiting: mpsc::UnboundedReceiver<Waiting>) {
     while let Some(first) = waiting.blocking_recv() {
-        let mut group = vec![first];
-        while let Ok(next) = waiting.try_recv() {
-            group.push(next);
-        }
-        let text: Vec<u8> = group.iter().flat_map(|(line, _)| line).copied().collect();
+        let group = gathered(first, &mut waiting);
+        let text: Vec<u8> = group.iter().flat_map(|waiting| &waiting.line).copied().collect();
         let result = file.write_all(&text).and_then(|()| file.sync_data());
-        for (_, done) in group {
-            let answer = match &result {
+        for waiting in group {
+            waiting.answer(match &result {
                 Ok(()) => Ok(()),
-                Err(error) => Err(std::io::Error::new(error.kind(), error.to_string())),
-            };
-            let _ = done.send(answer);
+                Err(error) => {
+                    Err(Error::io("write", path)(std::io::Error::new(error.kind(), error.to_string())))
+                }
+            });
         }
     }
+}
+
+/// What has gathered behind a first line: it is made durable with it.
+pub(crate) fn gathered(first: Waiting, waiting: &mut mpsc::UnboundedReceiver<Waiting>) -> Vec<Waiting> {
+    let mut group = vec![first];
+    while let Ok(next) = waiting.try_recv() {
+        group.push(next);
+    }
+    group
 }
 
 /// The lines of a journal that was left behind; none where there is none. A torn last line was never confirmed and is
@@ -180,6 +215,14 @@ pub fn read(path: &Path) -> Result<Vec<Entry>, Error> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(Error::io("read", path)(error)),
     };
+    parse(path, &text)
+}
+
+/// The lines of a text, but for a torn last one.
+///
+/// # Errors
+/// When a line before the last makes no sense.
+pub(crate) fn parse(path: &Path, text: &[u8]) -> Result<Vec<Entry>, Error> {
     let mut entries = Vec::new();
     for line in text.split_inclusive(|byte| *byte == b'\n') {
         if line.last() != Some(&b'\n') {

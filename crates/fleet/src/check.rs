@@ -7,7 +7,7 @@ use crate::code;
 use crate::model::{Fleet, REDELIVERY, Storage, TlsUse, not_the_system_account};
 use crate::reader::Reader;
 use crate::suggest::{list, nearest};
-use crate::types::{Bytes, Invalid, Name, Subject, SubjectSet};
+use crate::types::{Bytes, Invalid, Name, StoreAddress, Subject, SubjectSet};
 use crate::value::Node;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -28,6 +28,7 @@ pub(crate) fn check(fleet: &mut Fleet, root: &Node<'_>, reader: &mut Reader<'_>)
     scaling(fleet, &file, reader);
     consumers(fleet, &file, reader);
     imports(fleet, &file, reader);
+    state(fleet, &file, reader);
     if !reader.broken {
         replicas(fleet, &file, reader);
         storage(fleet, &file, reader);
@@ -455,6 +456,40 @@ fn imports(fleet: &Fleet, file: &File<'_, '_>, reader: &mut Reader<'_>) {
                 );
                 reader.report(code::NOT_EXPORTED, span, problem, remedy);
             }
+        }
+    }
+}
+
+/// What is said of a bucket needs one.
+fn state(fleet: &Fleet, file: &File<'_, '_>, reader: &mut Reader<'_>) {
+    let state = &fleet.state;
+    if reader.broken || !file.clean(&["state", "store"], reader) {
+        return;
+    }
+    let is_r2 = matches!(state.store, Some(StoreAddress::R2(..)));
+    let in_a_bucket = is_r2 || matches!(state.store, Some(StoreAddress::S3(..)));
+    let given = [
+        ("endpoint", state.endpoint.is_some(), in_a_bucket),
+        ("jurisdiction", state.jurisdiction.is_some(), is_r2),
+        ("access_key_id", state.access_key_id.is_some(), in_a_bucket),
+        ("secret_access_key", state.secret_access_key.is_some(), in_a_bucket),
+    ];
+    for (key, _, _) in given.into_iter().filter(|(_, given, has)| *given && !has) {
+        let wanted = if key == "jurisdiction" { "r2://BUCKET" } else { "r2://BUCKET or s3://BUCKET" };
+        let problem = format!("state.{key}: the state is not in a bucket that has one");
+        let remedy = format!("write store = \"{wanted}\", or leave the key out");
+        reader.report(code::NO_BUCKET, file.span(&["state", key]), problem, remedy);
+    }
+    if in_a_bucket && state.access_key_id.is_some() != state.secret_access_key.is_some() {
+        let (there, missing) = match state.access_key_id {
+            Some(_) => ("access_key_id", "secret_access_key"),
+            None => ("secret_access_key", "access_key_id"),
+        };
+        if file.clean(&["state", missing], reader) {
+            let problem = format!("state.{there}: without state.{missing} it opens nothing");
+            let remedy =
+                format!("add {missing} = {{ env = \"NAME\" }}, or leave both to the usual variables");
+            reader.report(code::HALF_A_KEY, file.span(&["state", there]), problem, remedy);
         }
     }
 }

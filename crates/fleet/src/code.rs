@@ -46,6 +46,8 @@ codes! {
     CIRCLE "WL0134" "leaf nodes in a circle";
     ENVIRONMENT "WL0135" "an environment that is not there, or not allowed there";
     SUPER_CLUSTER "WL0136" "clusters of a super-cluster that do not agree";
+    NO_BUCKET "WL0137" "keys of a bucket, and the state is in none";
+    HALF_A_KEY "WL0138" "half of an access key";
 }
 
 /// The title of a code's page, if the code is one of this crate's.

@@ -36,16 +36,16 @@ pub use mistake::{Mistake, Mistakes};
 pub use model::{
     Account, Acknowledge, Alert, AlertMetric, Cloudflare, Cluster, Compression, Consumer, Deliver, Discard,
     Environments, Exchange, Export, Flag, Fleet, Github, Identity, Import, Instance, JetStream,
-    JetStreamAccess, KvBucket, Limits, ObjectBucket, PlatformName, Platforms, Ports, ReceiveAt, Region,
-    Retention, Rollout, Scaling, ScalingMetric, SelfHosted, Severity, Spool, State, Storage, Stream, Synadia,
-    TlsUse, User,
+    JetStreamAccess, Jurisdiction, KvBucket, Limits, ObjectBucket, PlatformName, Platforms, Ports, ReceiveAt,
+    Region, Retention, Rollout, Scaling, ScalingMetric, SelfHosted, Severity, Spool, State, Storage, Stream,
+    Synadia, TlsUse, User,
 };
 pub use print::print;
 pub use schema::schema;
 pub use starter::{Answers, starter};
 pub use types::{
-    Bytes, EventName, FleetName, Host, HostName, Invalid, Line, Name, Organization, Period, SecretSource,
-    StoreAddress, Subject, SubjectPattern, Sync, Version, WebSocketUrl,
+    Bytes, Endpoint, EventName, FleetName, Host, HostName, Invalid, Line, Name, Organization, Period,
+    SecretSource, StoreAddress, Subject, SubjectPattern, Sync, Version, WebSocketUrl,
 };
 
 use reader::Reader;

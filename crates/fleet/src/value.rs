@@ -130,8 +130,8 @@ macro_rules! text_values {
     )*};
 }
 use crate::types::{
-    EventName, FleetName, Host, HostName, Line, Organization, Period, StoreAddress, Subject, SubjectPattern,
-    Sync, Version, WebSocketUrl,
+    Endpoint, EventName, FleetName, Host, HostName, Line, Organization, Period, StoreAddress, Subject,
+    SubjectPattern, Sync, Version, WebSocketUrl,
 };
 text_values!(
     FleetName,
@@ -141,6 +141,7 @@ text_values!(
     SubjectPattern,
     Line,
     StoreAddress,
+    Endpoint,
     HostName,
     Version,
     WebSocketUrl,

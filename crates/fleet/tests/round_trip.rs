@@ -7,10 +7,10 @@ use std::net::{IpAddr, SocketAddr};
 use windlass_fleet::{
     Account, Acknowledge, Alert, AlertMetric, Bytes, Cloudflare, Cluster, Compression, Consumer, Deliver,
     Discard, Exchange, Export, Flag, Fleet, Github, Identity, Import, Instance, JetStream, JetStreamAccess,
-    KvBucket, Limits, Line, Name, ObjectBucket, Period, PlatformName, Platforms, Ports, ReceiveAt, Region,
-    Retention, Rollout, Scaling, ScalingMetric, SecretSource, SelfHosted, Severity, Spool, State, Storage,
-    Stream, SubjectPattern, Synadia, Sync, TlsUse, User, embedded, parse, parse_bytes, parse_environment,
-    print,
+    Jurisdiction, KvBucket, Limits, Line, Name, ObjectBucket, Period, PlatformName, Platforms, Ports,
+    ReceiveAt, Region, Retention, Rollout, Scaling, ScalingMetric, SecretSource, SelfHosted, Severity, Spool,
+    State, Storage, Stream, SubjectPattern, Synadia, Sync, TlsUse, User, embedded, parse, parse_bytes,
+    parse_environment, print,
 };
 
 fn pick<T: Clone + std::fmt::Debug + 'static>(all: &[T]) -> impl Strategy<Value = T> + use<T> {
@@ -140,9 +140,19 @@ prop_compose! {
         keep in 1..=100_000_u32,
         keep_for in Period::days(1).as_millis()..=Period::MAX.as_millis(),
         key in proptest::option::of(secret()),
+        endpoint in proptest::option::of("https://[a-z]{1,9}\\.example(:[1-9][0-9]{1,3})?(/[a-z]{1,5})?"),
+        jurisdiction in proptest::option::of(pick(Jurisdiction::ALL)),
+        access in proptest::option::of((secret(), secret())),
     ) -> State {
+        let scheme = store.as_deref().and_then(|text| text.split(':').next()).unwrap_or_default().to_owned();
+        let in_a_bucket = matches!(&*scheme, "s3" | "r2");
+        let (access_key_id, secret_access_key) = access.filter(|_| in_a_bucket).unzip();
         State {
             store: store.map(|text| text.parse().unwrap()),
+            endpoint: endpoint.filter(|_| in_a_bucket).map(|text| text.parse().unwrap()),
+            jurisdiction: jurisdiction.filter(|_| scheme == "r2"),
+            access_key_id,
+            secret_access_key,
             keep,
             keep_for: Period::millis(keep_for),
             encrypt_with: key.into_iter().collect(),

@@ -132,6 +132,18 @@ impl Root {
     /// # Errors
     /// When the endpoint or the keys of a bucket are missing.
     pub fn open(&self, access: &Access) -> Result<(Store, String), Error> {
+        self.open_with(access, |name| std::env::var(name).ok())
+    }
+
+    /// Opens the store, with variables from somewhere else than the environment.
+    ///
+    /// # Errors
+    /// When the endpoint or the keys of a bucket are missing.
+    pub fn open_with(
+        &self,
+        access: &Access,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<(Store, String), Error> {
         match self {
             Self::Directory(path) => {
                 let store = Store::new(Arc::new(Directory::new(path))).with_keys(access.keys.clone());
@@ -140,7 +152,7 @@ impl Root {
             Self::Bucket { scheme, bucket, prefix } => {
                 let location =
                     Location::Bucket { scheme, bucket: bucket.clone(), key: format!("{prefix}/key") };
-                Ok((location.open(access)?.store, prefix.clone()))
+                Ok((location.open_with(access, variable)?.store, prefix.clone()))
             }
         }
     }

@@ -2,7 +2,8 @@
 
 use crate::error::Error;
 use crate::location::Place;
-use crate::terraform;
+use crate::terraform::{self, Summary};
+use bytes::Bytes;
 use serde::Serialize;
 
 /// How a check came out.
@@ -30,18 +31,29 @@ pub struct Check {
     pub found: String,
 }
 
-/// Checks every workspace; with `deep`, every version of the history is read.
+/// How the content of a state is read: Terraform's, or another that has a serial and a lineage.
+pub type Read<'a> = &'a (dyn Fn(&str, &Bytes) -> Result<Summary, Error> + Sync);
+
+/// Checks every workspace of Terraform's; with `deep`, every version of the history is read.
 ///
 /// # Errors
 /// When the store fails, or there is no state at all. What is wrong with a state is a [`Check`].
 pub async fn verify(place: &Place, deep: bool) -> Result<Vec<Check>, Error> {
+    verify_with(place, deep, &|place, content| terraform::parse(place, content)).await
+}
+
+/// Checks every workspace, whatever kind of state it is.
+///
+/// # Errors
+/// As [`verify`].
+pub async fn verify_with(place: &Place, deep: bool, read: Read<'_>) -> Result<Vec<Check>, Error> {
     let workspaces = place.workspaces().await?;
     if workspaces.is_empty() {
         return Err(Error::Absent { place: place.store.place(&place.key) });
     }
     let mut checks = Vec::new();
     for workspace in workspaces {
-        one(place, &workspace, deep, &mut checks).await?;
+        one(place, &workspace, deep, read, &mut checks).await?;
     }
     Ok(checks)
 }
@@ -58,7 +70,13 @@ pub fn judge(checks: &[Check]) -> Result<(), Error> {
     Err(Error::Unsound { count, total, first })
 }
 
-async fn one(place: &Place, workspace: &str, deep: bool, checks: &mut Vec<Check>) -> Result<(), Error> {
+async fn one(
+    place: &Place,
+    workspace: &str,
+    deep: bool,
+    read: Read<'_>,
+    checks: &mut Vec<Check>,
+) -> Result<(), Error> {
     let store = &place.store;
     let key = place.key_of(workspace);
     let mut add = |what, outcome, found: String| {
@@ -75,7 +93,7 @@ async fn one(place: &Place, workspace: &str, deep: bool, checks: &mut Vec<Check>
         Err(error) => return Err(error),
     };
     if let Some(current) = &current {
-        match terraform::parse(&place.place_of(workspace), &current.content) {
+        match read(&place.place_of(workspace), &current.content) {
             Err(error) => add("state", Outcome::Bad, error.to_string()),
             Ok(found) => {
                 let text = format!(

@@ -179,11 +179,33 @@ pub enum Error {
         /// What the system says.
         cause: String,
     },
-    /// The fleet file wants the state in a place that this version cannot use.
-    #[error("the state cannot be kept {how} by this version")]
-    StatePlace {
-        /// How, such as `in r2://acme-state` or `encrypted`.
-        how: String,
+    /// The fleet file names a place for the state where nothing is, and the state is somewhere else.
+    #[error("there is no state in {place}, but there is one in {other}")]
+    StateElsewhere {
+        /// Where it should be.
+        place: String,
+        /// Where it is, or was last.
+        other: String,
+    },
+    /// A key of the state cannot be had.
+    #[error("a key of the state cannot be taken from {source_name}: {cause}")]
+    StateKey {
+        /// The source, never the key.
+        source_name: String,
+        /// Why not.
+        cause: String,
+    },
+    /// The state is in R2, and nothing says where that is.
+    #[error("nothing says where {place} is asked: there is no endpoint of R2")]
+    NoEndpoint {
+        /// The state's place.
+        place: String,
+    },
+    /// There is no state anywhere else that could be moved.
+    #[error("there is nothing to move to {place}: no other place of this fleet's state is known")]
+    NothingToMove {
+        /// Where it would go.
+        place: String,
     },
     /// A run was interrupted before it was ready.
     #[error("stopped before everything was ready")]
@@ -272,7 +294,10 @@ impl Error {
             Self::Output(_) => "WL0414",
             Self::Environment { .. } => "WL0415",
             Self::Interrupted => "WL0416",
-            Self::StatePlace { .. } => "WL0417",
+            Self::StateElsewhere { .. } => "WL0430",
+            Self::StateKey { .. } => "WL0431",
+            Self::NoEndpoint { .. } => "WL0432",
+            Self::NothingToMove { .. } => "WL0433",
             Self::FileExists { .. } => "WL0418",
             Self::NobodyAnswers => "WL0419",
             Self::UnknownPart { .. } => "WL0420",
@@ -294,7 +319,10 @@ impl Error {
             Self::Usage { .. }
                 | Self::Unreadable { .. }
                 | Self::UnknownCode { .. }
-                | Self::StatePlace { .. }
+                | Self::StateElsewhere { .. }
+                | Self::StateKey { .. }
+                | Self::NoEndpoint { .. }
+                | Self::NothingToMove { .. }
                 | Self::FileExists { .. }
                 | Self::NobodyAnswers
                 | Self::UnknownPart { .. }
@@ -327,9 +355,20 @@ impl Error {
             Self::Output(_) => "check where standard output goes: is the disk full?".into(),
             Self::Environment { .. } => "`windlass doctor` checks this machine".into(),
             Self::Interrupted => "nothing is left running; run it again".into(),
-            Self::StatePlace { .. } => {
-                "write `store = \"dir:PATH\"` in [state], or leave it out, and leave `encrypt_with` out".into()
+            Self::StateElsewhere { .. } => {
+                "`windlass state move` brings it along, with its history. If it is of no use any more, remove it, and \
+                 state-at.json in the run directory"
+                    .into()
             }
+            Self::StateKey { .. } => {
+                "set the source that [state] names; `windlass state rekey` replaces a key of encrypt_with".into()
+            }
+            Self::NoEndpoint { .. } => {
+                "set AWS_ENDPOINT_URL_S3, or [state] endpoint, or the variable of [platforms.cloudflare] account_id; on a \
+                 laptop, `windlass up` begins a local R2 with nothing set at all"
+                    .into()
+            }
+            Self::NothingToMove { .. } => "say from where: --from dir:PATH, r2://BUCKET or s3://BUCKET".into(),
             Self::FileExists { .. } => {
                 "--force writes over it; --file PATH writes another; `windlass validate` checks what is there"
                     .into()

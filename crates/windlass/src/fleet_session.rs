@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -13,10 +13,10 @@ use tokio::sync::watch;
 use windlass_engine::apply::{self, Event, Report, World};
 use windlass_engine::journal::Probe;
 use windlass_engine::plan::{self, Plan, Wish};
-use windlass_engine::store::{self, Directory, Locked};
+use windlass_engine::store::{self, Locked, Versioned};
 use windlass_engine::wanted::{self, ADMIN, main_account};
 use windlass_engine::{Address, Found, Platform, Resource, State, Trouble};
-use windlass_fleet::{Fleet, SecretSource, StoreAddress};
+use windlass_fleet::{Fleet, SecretSource};
 use windlass_platforms::cloudflare::{self, Cloudflare};
 use windlass_platforms::self_hosted::control::AgentCommand;
 use windlass_platforms::self_hosted::{Options, SelfHosted};
@@ -24,6 +24,7 @@ use windlass_platforms::self_hosted::{Options, SelfHosted};
 use crate::context::Context;
 use crate::failure::{Error, Failure};
 use crate::fleet_file::Source;
+use crate::own_state::{Asked, OwnState};
 use crate::run_directory::RunDirectory;
 use crate::run_record::RunRecord;
 use crate::secrets;
@@ -47,8 +48,10 @@ pub struct Session {
     pub cloudflare: Cloudflare,
     /// Everything that the fleet wants.
     pub wanted: Vec<Resource>,
-    /// Where the state is.
-    pub store: Directory,
+    /// Where the state is, once it was needed.
+    own_state: OnceLock<OwnState>,
+    /// Whether it may begin in the local R2.
+    may_begin_locally: bool,
     /// What the state is called: the fleet's name, with the environment's where there is one, so that none is changed
     /// in place of another.
     label: String,
@@ -95,13 +98,48 @@ impl Session {
         };
         let cloudflare = Cloudflare::new(cloudflare_options(&fleet, &directory, base));
         let wanted = wanted::resources(&fleet);
-        let store = store_of(&fleet, &directory, path.as_deref().and_then(Path::parent))?;
         let label = match &context.environment {
             Some(environment) => format!("{}@{environment}", fleet.name()),
             None => fleet.name().to_owned(),
         };
+        let (own_state, may_begin_locally) = (OnceLock::new(), false);
         let platform = SelfHosted::new(options);
-        Ok(Self { fleet, path, digest, directory, platform, cloudflare, wanted, store, label })
+        Ok(Self { fleet, path, digest, directory, platform, cloudflare, wanted, own_state, may_begin_locally, label })
+    }
+
+    /// The same, where the state may begin in the local R2.
+    pub fn may_begin_locally(self) -> Self {
+        Self { may_begin_locally: true, ..self }
+    }
+
+    /// What the fleet says of its state.
+    pub fn asked(&self) -> Asked<'_> {
+        Asked {
+            fleet: &self.fleet,
+            label: &self.label,
+            directory: &self.directory,
+            base: self.path.as_deref().and_then(Path::parent),
+            may_begin_locally: self.may_begin_locally,
+        }
+    }
+
+    /// The fleet's state. Its keys are fetched when it is first asked for.
+    pub fn own_state(&self) -> Result<&OwnState, Failure> {
+        if self.own_state.get().is_none() {
+            let opened = self.asked().open()?;
+            return Ok(self.own_state.get_or_init(|| opened));
+        }
+        self.own_state.get().ok_or_else(|| Error::Interrupted.into())
+    }
+
+    /// Where the state is kept.
+    pub fn store(&self) -> Result<&Versioned, Failure> {
+        Ok(&self.own_state()?.store)
+    }
+
+    /// What the state is called.
+    pub fn label(&self) -> &str {
+        &self.label
     }
 
     fn platforms(&self) -> BTreeMap<String, &dyn Platform> {
@@ -112,12 +150,19 @@ impl Session {
     /// Locks the state; waits up to `wait` for whoever has it.
     pub async fn lock(&self, purpose: &str, wait: Duration) -> Result<Locked, Failure> {
         self.directory.create()?;
-        Ok(store::open(&self.store, &self.label, purpose, wait).await?)
+        let own = self.own_state()?;
+        let locked = store::open(&own.store, &self.label, purpose, wait).await?;
+        own.check_beginning(&locked.state, locked.recovered, &self.asked())?;
+        self.asked().remember(&own.address)?;
+        Ok(locked)
     }
 
     /// The state without a lock.
     pub async fn look(&self) -> Result<State, Failure> {
-        Ok(store::read(&self.store, &self.label).await?.0)
+        let own = self.own_state()?;
+        let (state, recovered) = store::read(&own.store, &self.label).await?;
+        own.check_beginning(&state, recovered, &self.asked())?;
+        Ok(state)
     }
 
     /// Asks what is there, and decides what to do.
@@ -139,7 +184,8 @@ impl Session {
         let platforms = self.platforms();
         // A destroy takes nothing under the file on its way: that would be deleted without having been shown.
         let wanted: &[Resource] = if planned.destroy { &[] } else { &self.wanted };
-        let world = World { wanted, found: &planned.found, platforms: &platforms, store: &self.store };
+        let store = self.store()?;
+        let world = World { wanted, found: &planned.found, platforms: &platforms, store };
         let options = apply::Options {
             parallelism: options.parallelism,
             allow_data_loss: options.allow_data_loss,
@@ -178,18 +224,6 @@ impl Session {
         let record = RunRecord::of(self, &creds);
         record.write(&self.directory)?;
         Ok(RunRecord::read(&self.directory).unwrap_or(record))
-    }
-}
-
-fn store_of(fleet: &Fleet, directory: &RunDirectory, base: Option<&Path>) -> Result<Directory, Failure> {
-    // It names secrets' places and every user: who wants it encrypted is not to find it in plain text.
-    if !fleet.state.encrypt_with.is_empty() {
-        return Err(Error::StatePlace { how: "encrypted".to_owned() }.into());
-    }
-    match &fleet.state.store {
-        None => Ok(Directory::new(directory.root().join("state"))),
-        Some(StoreAddress::Directory(path)) => Ok(Directory::new(base.unwrap_or(Path::new("")).join(path))),
-        Some(place) => Err(Error::StatePlace { how: format!("in {place}") }.into()),
     }
 }
 
@@ -281,9 +315,10 @@ impl From<windlass_engine::Error> for Failure {
     fn from(error: windlass_engine::Error) -> Self {
         let failure = Self::new(error.code().to_owned(), error.to_string(), error.help());
         match error {
-            windlass_engine::Error::Unknown { .. } | windlass_engine::Error::PlanUnusable { .. } => {
-                failure.bad_input()
-            }
+            windlass_engine::Error::Unknown { .. }
+            | windlass_engine::Error::PlanUnusable { .. }
+            | windlass_engine::Error::MovedAway { .. }
+            | windlass_engine::Error::Store { bad_input: true, .. } => failure.bad_input(),
             _ => failure,
         }
     }

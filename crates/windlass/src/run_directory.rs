@@ -3,6 +3,8 @@
 //! ```text
 //! agent/        which processes are wanted, and what runs; the agent's
 //! state/        what was made: the state, and the journal of an apply
+//! state-at.json where the state was last, to miss it when the fleet file names another place
+//! r2/           the local R2: its objects and its keys
 //! run.json      where everything is
 //! ports.json    the ports of the last run
 //! nats/         nats-server: configuration, JetStream's data
@@ -90,6 +92,16 @@ impl RunDirectory {
     /// What runs.
     pub fn run_file(&self) -> PathBuf {
         self.root.join("run.json")
+    }
+
+    /// The objects of the local R2.
+    pub fn r2(&self) -> PathBuf {
+        self.root.join("r2")
+    }
+
+    /// Where the fleet's state was when it was last used from here.
+    pub fn state_place_file(&self) -> PathBuf {
+        self.root.join("state-at.json")
     }
 
     /// The ports of the last run.

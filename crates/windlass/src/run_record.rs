@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 
 use std::net::{IpAddr, SocketAddr};
@@ -13,6 +14,7 @@ use std::path::Path;
 use windlass_engine::wanted::main_cluster;
 use windlass_nats::certificates::Certificates;
 use windlass_platforms::self_hosted::part::{Kind, Part, Places, Status};
+use windlass_platforms::self_hosted::r2;
 
 use crate::failure::Error;
 use crate::fleet_session::Session;
@@ -25,6 +27,9 @@ pub const SUPERVISOR: &str = "supervisor";
 pub const NATS: &str = "nats";
 /// The receiver's name as a part.
 pub const RECEIVER: &str = "receiver";
+
+/// The local R2's name as a part.
+pub const R2: &str = "r2";
 
 /// Everything about a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +65,25 @@ pub struct Endpoints {
     /// The receiver.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub receiver: Option<ReceiverEndpoints>,
+    /// The local R2.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub r2: Option<R2Endpoints>,
+}
+
+/// The local R2's address, and the keys that open it. They open nothing but what is on this machine already; on disk they
+/// are in the local R2's own directory alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct R2Endpoints {
+    /// Where it is asked.
+    pub endpoint: String,
+    /// The ID of the access key.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub access_key_id: String,
+    /// Its secret.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub secret_access_key: String,
+    /// The bucket that is there from the beginning.
+    pub bucket: String,
 }
 
 /// nats-server's addresses.
@@ -125,6 +149,11 @@ impl RunRecord {
             url: url("http", part, 0) + "/github",
             secret_file: argument(part, "--secret-file").unwrap_or_default(),
         });
+        let r2 = parts().find(|part| part.kind == Kind::R2).map(|part| R2Endpoints {
+            endpoint: url("http", part, 0),
+            bucket: r2::bucket(part).unwrap_or_default().to_owned(),
+            ..R2Endpoints::default()
+        });
         Self {
             windlass: env!("CARGO_PKG_VERSION").to_owned(),
             since: status.since.clone(),
@@ -132,7 +161,7 @@ impl RunRecord {
             file: session.path.as_ref().map(|path| path.display().to_string()),
             digest: session.digest.clone(),
             stream: session.fleet.github_stream().map(|(name, _)| name.as_str().to_owned()),
-            endpoints: Endpoints { nats, receiver },
+            endpoints: Endpoints { nats, receiver, r2 },
             processes: BTreeMap::new(),
             servers: BTreeMap::new(),
         }
@@ -144,6 +173,11 @@ impl RunRecord {
         let mut record: Self = read_json(&directory.run_file())?;
         record.since.clone_from(&status.since);
         record.take(&status);
+        if let Some(r2) = &mut record.endpoints.r2 {
+            let keys = windlass_sandbox::r2::keys_of(&directory.r2()).ok()?;
+            r2.secret_access_key = keys.secret_access_key.expose_secret().to_owned();
+            r2.access_key_id = keys.access_key_id;
+        }
         Some(record)
     }
 
@@ -153,6 +187,7 @@ impl RunRecord {
         for running in status.parts.values() {
             let name = match running.part.kind {
                 Kind::Receiver => RECEIVER.to_owned(),
+                Kind::R2 => R2.to_owned(),
                 Kind::Server if servers == 1 => NATS.to_owned(),
                 Kind::Server => format!("{NATS}-{}", running.part.name),
             };
@@ -184,6 +219,7 @@ impl RunRecord {
         let order = |part: &str| match part {
             SUPERVISOR => 0,
             RECEIVER => 1,
+            R2 => 3,
             _ => 2,
         };
         let mut alive: Vec<_> = self
@@ -237,6 +273,12 @@ mod tests {
                     url: "http://127.0.0.1:8080/github".into(),
                     secret_file: "/run/secrets/github-webhook".into(),
                 }),
+                r2: Some(R2Endpoints {
+                    endpoint: "http://127.0.0.1:9000".into(),
+                    access_key_id: "0a".into(),
+                    secret_access_key: "1b".into(),
+                    bucket: "windlass".into(),
+                }),
             },
             processes: BTreeMap::from([
                 (SUPERVISOR.to_owned(), process(10)),
@@ -257,6 +299,10 @@ mod tests {
             },
             "receiver": {
                 "url": "http://127.0.0.1:8080/github", "secret_file": "/run/secrets/github-webhook",
+            },
+            "r2": {
+                "endpoint": "http://127.0.0.1:9000", "access_key_id": "0a", "secret_access_key": "1b",
+                "bucket": "windlass",
             },
             "pids": { "supervisor": 10, "nats": 11 },
         });

@@ -3,14 +3,16 @@
 use super::{Lock, Store};
 use crate::error::Error;
 use crate::journal::{self, Entry, Journal, Probe};
-use crate::state::{FORMAT, State};
+use crate::state::State;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How often a lock that is held is tried again.
@@ -23,16 +25,25 @@ pub struct Directory {
 }
 
 /// Who holds the lock, for whoever waits for it.
-#[derive(Debug, Serialize, Deserialize)]
-struct Holder {
-    who: String,
-    purpose: String,
-    since: String,
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// Who, as `user@host (pid 123)`.
+    pub who: String,
+    /// What for, such as `apply`.
+    pub purpose: String,
+    /// Since when, RFC 3339.
+    pub since: String,
 }
 
+/// The kernel releases the lock when the file is closed.
 #[derive(Debug)]
-struct Held(#[allow(dead_code, reason = "the kernel releases the lock when the file is closed")] File);
-impl Lock for Held {}
+struct Held(Mutex<Option<File>>);
+
+impl Lock for Held {
+    fn release(&self) {
+        drop(self.0.lock().take());
+    }
+}
 
 impl Directory {
     /// The state in `path`; the directory is made when something is written.
@@ -49,7 +60,29 @@ impl Directory {
         fs::create_dir_all(&self.path).map_err(Error::io("make", &self.path))
     }
 
-    async fn take_lock(&self, purpose: &str, wait: Duration) -> Result<Box<dyn Lock>, Error> {
+    /// Who holds the lock now.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn holder(&self) -> Result<Option<Holder>, Error> {
+        let path = self.file("lock");
+        let mut file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Error::io("open", path)(error)),
+        };
+        match flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(None),
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let mut text = String::new();
+                let _ = file.read_to_string(&mut text);
+                Ok(Some(named(&text)))
+            }
+            Err(error) => Err(Error::io("lock", path)(error.into())),
+        }
+    }
+
+    async fn take_lock(&self, purpose: &str, wait: Duration) -> Result<Arc<dyn Lock>, Error> {
         self.create()?;
         let path = self.file("lock");
         let deadline = Instant::now() + wait;
@@ -73,7 +106,7 @@ impl Directory {
             since: jiff::Timestamp::now().to_string(),
         };
         name(&mut file, &holder).map_err(Error::io("write", &path))?;
-        Ok(Box::new(Held(file)))
+        Ok(Arc::new(Held(Mutex::new(Some(file)))))
     }
 }
 
@@ -86,13 +119,16 @@ fn name(file: &mut File, holder: &Holder) -> io::Result<()> {
 fn held_by(file: &mut File) -> Error {
     let mut text = String::new();
     let _ = file.read_to_string(&mut text);
-    let unknown = || "somebody".to_owned();
-    let holder = serde_json::from_str(&text).unwrap_or_else(|_| Holder {
-        who: unknown(),
+    let holder = named(&text);
+    Error::Locked { who: holder.who, purpose: holder.purpose, since: holder.since, id: None }
+}
+
+fn named(text: &str) -> Holder {
+    serde_json::from_str(text).unwrap_or_else(|_| Holder {
+        who: "somebody".to_owned(),
         purpose: "change it".to_owned(),
         since: "a moment ago".to_owned(),
-    });
-    Error::Locked { who: holder.who, purpose: holder.purpose, since: holder.since }
+    })
 }
 
 impl Store for Directory {
@@ -100,7 +136,7 @@ impl Store for Directory {
         self.path.display().to_string()
     }
 
-    fn lock<'a>(&'a self, purpose: &'a str, wait: Duration) -> BoxFuture<'a, Result<Box<dyn Lock>, Error>> {
+    fn lock<'a>(&'a self, purpose: &'a str, wait: Duration) -> BoxFuture<'a, Result<Arc<dyn Lock>, Error>> {
         self.take_lock(purpose, wait).boxed()
     }
 
@@ -112,13 +148,7 @@ impl Store for Directory {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
                 Err(error) => return Err(Error::io("read", path)(error)),
             };
-            let unreadable = |reason: String| Error::StateUnreadable { path: path.clone(), reason };
-            let state: State =
-                serde_json::from_slice(&text).map_err(|error| unreadable(error.to_string()))?;
-            if state.format > FORMAT {
-                return Err(unreadable(format!("its format {} is of a later version", state.format)));
-            }
-            Ok(Some(state))
+            super::parse(&path, &text).map(Some)
         };
         futures::future::ready(read()).boxed()
     }
@@ -135,24 +165,30 @@ impl Store for Directory {
         futures::future::ready(write()).boxed()
     }
 
-    fn left_behind(&self) -> Result<Vec<Entry>, Error> {
-        journal::read(&self.file("journal.jsonl"))
+    fn left_behind(&self) -> BoxFuture<'_, Result<Vec<Entry>, Error>> {
+        futures::future::ready(journal::read(&self.file("journal.jsonl"))).boxed()
     }
 
-    fn begin_journal(&self, probe: Option<Probe>) -> Result<Journal, Error> {
-        self.create()?;
-        let journal = Journal::create(&self.file("journal.jsonl"), probe)?;
-        sync_directory(&self.path).map_err(Error::io("sync", &self.path))?;
-        Ok(journal)
+    fn begin_journal(&self, probe: Option<Probe>) -> BoxFuture<'_, Result<Journal, Error>> {
+        let begin = || {
+            self.create()?;
+            let journal = Journal::create(&self.file("journal.jsonl"), probe)?;
+            sync_directory(&self.path).map_err(Error::io("sync", &self.path))?;
+            Ok(journal)
+        };
+        futures::future::ready(begin()).boxed()
     }
 
-    fn end_journal(&self) -> Result<(), Error> {
-        let path = self.file("journal.jsonl");
-        match fs::remove_file(&path) {
-            Ok(()) => sync_directory(&self.path).map_err(Error::io("sync", &self.path)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(Error::io("remove", path)(error)),
-        }
+    fn end_journal(&self) -> BoxFuture<'_, Result<(), Error>> {
+        let end = || {
+            let path = self.file("journal.jsonl");
+            match fs::remove_file(&path) {
+                Ok(()) => sync_directory(&self.path).map_err(Error::io("sync", &self.path)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                Err(error) => Err(Error::io("remove", path)(error)),
+            }
+        };
+        futures::future::ready(end()).boxed()
     }
 }
 

@@ -17,7 +17,9 @@ mod platform;
 mod stored;
 pub use crate::value::Environments;
 pub use account::{Account, Exchange, Export, Import, JetStreamAccess, Limits, User};
-pub use operations::{Alert, AlertMetric, Flag, Rollout, Scaling, ScalingMetric, Severity, State};
+pub use operations::{
+    Alert, AlertMetric, Flag, Jurisdiction, Rollout, Scaling, ScalingMetric, Severity, State,
+};
 pub use platform::{Cloudflare, Instance, Region, Synadia};
 pub use stored::{Acknowledge, Consumer, Deliver, KvBucket, ObjectBucket};
 

@@ -1,7 +1,7 @@
 //! How the fleet is run: scaled, rolled out, watched; and where its state is.
 
 use crate::code;
-use crate::types::{Invalid, Line, Name, Period, SecretSource, StoreAddress};
+use crate::types::{Endpoint, Invalid, Line, Name, Period, SecretSource, StoreAddress};
 
 choice! {
     /// What is measured to scale by.
@@ -114,11 +114,29 @@ table! {
     }
 }
 
+choice! {
+    /// Where Cloudflare may keep a bucket of R2.
+    pub enum Jurisdiction {
+        /// The European Union.
+        Eu = "eu",
+        /// FedRAMP.
+        Fedramp = "fedramp",
+    }
+}
+
 table! {
     /// Where Windlass keeps what it knows of the fleet.
     pub struct State {
         /// `dir:PATH`, `s3://BUCKET/PREFIX` or `r2://BUCKET/PREFIX`. Without this key, in the directory of everything, `.windlass`.
         store: Option<StoreAddress>;
+        /// Where the service of the bucket is asked. `AWS_ENDPOINT_URL_S3` goes before it; without both, R2's own address of [platforms.cloudflare].
+        endpoint: Option<Endpoint>;
+        /// The jurisdiction of a bucket of R2, which has an address of its own.
+        jurisdiction: Option<Jurisdiction>;
+        /// The ID of the access key to the bucket. `AWS_ACCESS_KEY_ID` goes before it.
+        access_key_id: Option<SecretSource>;
+        /// The secret of the access key. `AWS_SECRET_ACCESS_KEY` goes before it.
+        secret_access_key: Option<SecretSource>;
         /// How many earlier versions are kept.
         keep: u32 = 50, in 1..=100_000;
         /// How long earlier versions are kept.

@@ -11,7 +11,7 @@ mod subject_set;
 pub use bytes::Bytes;
 pub use names::{EventName, FleetName, Host, Name, Organization};
 pub use period::{Period, Sync};
-pub use places::{HostName, StoreAddress, Version, WebSocketUrl};
+pub use places::{Endpoint, HostName, StoreAddress, Version, WebSocketUrl};
 pub use secret::SecretSource;
 pub use subject::{Line, Subject, SubjectPattern};
 pub(crate) use subject_set::SubjectSet;

@@ -155,6 +155,60 @@ impl Text for StoreAddress {
 }
 as_text!(StoreAddress);
 
+/// Where an S3 service is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint(String);
+
+impl Endpoint {
+    /// As text, without a `/` at its end.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Text for Endpoint {
+    const WHAT: &'static str = "an address such as \"https://s3.acme.example\"";
+    const PATTERN: Option<&'static str> = Some("^https?://[^/?#@\\s]+(/[^?#\\s]*)?$");
+
+    fn from_text(text: &str) -> Result<Self, Invalid> {
+        let bad = |remedy: &str| {
+            let problem = format!("{} is not the address of an S3 service", echo(text));
+            Err(Invalid::new(code::ADDRESS, problem, remedy))
+        };
+        let trimmed = text.trim_end_matches('/');
+        let (scheme, rest) = match trimmed.split_once("://") {
+            Some((scheme @ ("http" | "https"), rest)) => (scheme, rest),
+            _ => return bad("write \"https://HOST\""),
+        };
+        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let useless = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '?' | '#' | '@' | '"');
+        if host.is_empty() || host.contains(useless) || path.contains(useless) {
+            return bad("write the scheme and the host, such as \"https://s3.acme.example\"");
+        }
+        let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((address, _)) => address,
+            None => host.rsplit_once(':').map_or(host, |(name, _)| name),
+        };
+        let is_loopback = name == "localhost"
+            || name.ends_with(".localhost")
+            || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+        if scheme == "http" && !is_loopback {
+            return bad("write https://: only this machine is asked in clear text");
+        }
+        Ok(Self(trimmed.to_owned()))
+    }
+
+    fn to_text(&self) -> String {
+        self.0.clone()
+    }
+
+    fn stand_in() -> Self {
+        Self("https://localhost".to_owned())
+    }
+}
+as_text!(Endpoint);
+
 /// An address of WebSocket connections, such as `wss://nats.acme.example`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebSocketUrl(String);
@@ -253,6 +307,19 @@ mod tests {
             ["", "nats://a", "wss://", "wss://:443", "wss://a:0", "wss://a:99999", "wss://u@a", "wss://a?x=1"]
         {
             assert_eq!(bad.parse::<WebSocketUrl>().unwrap_err().code, code::ADDRESS, "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_this_machine_is_asked_in_clear_text() {
+        for good in ["https://s3.acme.example", "http://127.0.0.1:9000", "http://[::1]:9000", "https://a/b"] {
+            assert_eq!(good.parse::<Endpoint>().unwrap().as_str(), good);
+        }
+        assert_eq!("https://a/".parse::<Endpoint>().unwrap().as_str(), "https://a");
+        for bad in
+            ["", "s3.acme.example", "ftp://a", "http://10.0.0.5", "https://", "https://u:p@a", "https://a?b"]
+        {
+            assert_eq!(bad.parse::<Endpoint>().unwrap_err().code, code::ADDRESS, "{bad}");
         }
     }
 }

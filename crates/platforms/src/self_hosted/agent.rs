@@ -29,6 +29,9 @@ const LOOK: Duration = Duration::from_millis(250);
 /// A log that has grown beyond this is put aside when its process is started.
 const LOG_LIMIT: u64 = 16 * 1024 * 1024;
 
+/// What is ended before what: who sends first, who stores last.
+pub(super) const END_ORDER: [Kind; 3] = [Kind::Receiver, Kind::Server, Kind::R2];
+
 /// How long a part may take to end when asked to. The receiver finishes what GitHub waits for; nats-server writes what it
 /// holds.
 #[must_use]
@@ -36,6 +39,7 @@ pub fn grace(kind: Kind) -> Duration {
     match kind {
         Kind::Receiver => Duration::from_secs(12),
         Kind::Server => Duration::from_secs(15),
+        Kind::R2 => Duration::from_secs(8),
     }
 }
 
@@ -224,7 +228,7 @@ struct Agent {
     kept: BTreeMap<String, Kept>,
 }
 
-/// Runs until it is told to end; then stops every part, the receiver first. `ready` is called when it has begun.
+/// Runs until it is told to end; then stops every part, the receiver first and the local R2 last. `ready` is called when it has begun.
 ///
 /// # Errors
 /// When another agent runs here, or the directory cannot be used.
@@ -377,7 +381,7 @@ impl Agent {
     }
 
     async fn stop_all(&mut self) {
-        for kind in [Kind::Receiver, Kind::Server] {
+        for kind in END_ORDER {
             let these = self.kept.values_mut().filter(|kept| kept.part.kind == kind);
             futures::future::join_all(these.map(Kept::stop)).await;
         }

@@ -1,6 +1,6 @@
 //! The other side of the agent: wanting parts, and waiting until they run.
 
-use super::agent::grace;
+use super::agent::{END_ORDER, grace};
 use super::part::{self, Part, Places, Running, Status};
 use super::process::Identity;
 use rustix::process::Signal;
@@ -164,9 +164,7 @@ impl Control {
         let mut stopped = Vec::new();
         let _ = fs::remove_dir_all(self.places.parts());
         if let Some(agent) = status.agent.filter(Identity::is_alive) {
-            let within = grace(super::part::Kind::Receiver)
-                + grace(super::part::Kind::Server)
-                + Duration::from_secs(10);
+            let within = END_ORDER.into_iter().map(grace).sum::<Duration>() + Duration::from_secs(10);
             agent.ask_to_end();
             if !agent.wait(within).await {
                 agent.signal(Signal::KILL);
@@ -175,7 +173,7 @@ impl Control {
         }
         // An agent that was killed leaves its parts behind.
         let mut left: Vec<_> = status.parts.into_values().collect();
-        left.sort_by_key(|running| running.part.kind == super::part::Kind::Server);
+        left.sort_by_key(|running| END_ORDER.iter().position(|kind| *kind == running.part.kind));
         for running in left {
             let Some(process) = running.process else { continue };
             stopped.push((running.part.name.clone(), process.pid));

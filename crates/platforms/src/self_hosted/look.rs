@@ -169,6 +169,40 @@ async fn look_at_receiver(running: &Running) -> Receiver {
     receiver
 }
 
+/// What there is to see of the local R2, if it is among what runs.
+pub async fn r2(status: &Status) -> Option<R2> {
+    let running = status.parts.values().find(|running| running.part.kind == Kind::R2)?;
+    let mut r2 = R2 {
+        health: Health::Healthy,
+        pid: None,
+        restarts: running.restarts,
+        url: running.part.listens.first().map(|address| url("http", *address)),
+    };
+    match process(running) {
+        Err(health) => r2.health = health,
+        Ok(pid) => {
+            r2.pid = Some(pid);
+            if let Err(reason) = super::r2::health(running).await {
+                r2.health = Health::Impaired(reason);
+            }
+        }
+    }
+    Some(r2)
+}
+
+/// The local R2.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct R2 {
+    /// How it is.
+    pub health: Health,
+    /// Its process.
+    pub pid: Option<u32>,
+    /// How often it was started again after it had ended by itself.
+    pub restarts: u64,
+    /// Where it is asked.
+    pub url: Option<String>,
+}
+
 /// Whether the agent itself lives.
 #[must_use]
 pub fn agent(status: &Status) -> Health {

@@ -22,6 +22,8 @@ pub enum Kind {
     Server,
     /// The webhook receiver: it finishes what it has begun to take, before the servers go.
     Receiver,
+    /// The local R2: others write to it until they have ended.
+    R2,
 }
 
 /// A process that is wanted.

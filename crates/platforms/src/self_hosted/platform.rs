@@ -8,7 +8,7 @@ use super::control::Control;
 use super::part::{Kind as PartKind, Loaded, Part};
 use super::ports::Reservations;
 use super::servers::{self, Place, Servers};
-use super::{Options, authority, compare, from_nats, stored, trouble};
+use super::{Options, authority, compare, from_nats, r2, stored, trouble};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use serde_json::{Value, json};
@@ -173,6 +173,34 @@ impl SelfHosted {
             }
         });
         futures::future::join_all(connects).await;
+    }
+
+    /// Lets the agent keep a local R2 with this bucket. One that runs with another goes on with the new one as well.
+    ///
+    /// # Errors
+    /// When there is no port for it, or no agent.
+    pub async fn want_r2(&self, bucket: &str) -> Result<(), Trouble> {
+        self.choose_ports().await?;
+        let Some(part) = r2::part(&self.options, bucket) else { return Ok(()) };
+        self.control.want(&part).await.map_err(|error| trouble("want the local R2", &error))
+    }
+
+    /// Waits until the local R2 that was wanted answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn r2_is_ready(&self) -> Result<(), Trouble> {
+        let wanted = self.control.places().wanted().remove(r2::PART);
+        let Some(part) = wanted else { return Ok(()) };
+        let log = self.control.places().log(r2::PART);
+        if self.control.wait(&part, STARTS_WITHIN).await.is_none() {
+            let help = format!("see {}", log.display());
+            return Err(Trouble::new("WL0434", "the local R2 does not start", help));
+        }
+        match part.listens.first() {
+            Some(address) => r2::wait_ready(*address, &log).await,
+            None => Ok(()),
+        }
     }
 
     async fn choose_ports(&self) -> Result<(), Trouble> {

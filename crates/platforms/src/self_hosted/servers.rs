@@ -427,7 +427,10 @@ pub(super) fn choose(
 ) -> Result<Vec<String>, Trouble> {
     let path = options.directory.join("ports.json");
     let last: Choice = super::part::read(&path).unwrap_or_default();
-    let (wishes, hosts): (Vec<Wish>, Vec<IpAddr>) = all_wishes(&options.fleet).into_iter().unzip();
+    // Also where no local R2 runs: the choice is the same for an apply as for an `up`.
+    let r2 = (Wish { part: super::r2::PART.to_owned(), port: 0 }, Ipv4Addr::LOCALHOST.into());
+    let all = all_wishes(&options.fleet).into_iter().chain([r2]);
+    let (wishes, hosts): (Vec<Wish>, Vec<IpAddr>) = all.unzip();
     let choice = ports::choose(&wishes, &last, |index, port| {
         let wish = &wishes[index];
         let owner = wish.part.split('/').next().unwrap_or_default();

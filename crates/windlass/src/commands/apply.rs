@@ -15,6 +15,7 @@ use crate::context::Context;
 use crate::failure::{Failure, INTERRUPTED};
 use crate::fleet_file::Source;
 use crate::fleet_session::{ApplyOptions, Session};
+use crate::interrupts::Interrupts;
 use crate::output::{self, BOLD, DIM, GREEN, RED, YELLOW, paint};
 
 /// The documentation of `apply`.
@@ -120,7 +121,9 @@ pub async fn carry_out(
     context: &Context,
 ) -> Result<ExitCode, Failure> {
     let purpose = if wish.destroy { "destroy" } else { "apply" };
+    let interrupts = Interrupts::hear()?;
     let mut locked = session.lock(purpose, Duration::from_secs(how.lock_timeout)).await?;
+    interrupts.holds(&locked.lock);
     if locked.recovered > 0 && !context.quiet() {
         output::note("an earlier apply was ended half-way; this one goes on from there");
     }
@@ -145,15 +148,7 @@ pub async fn carry_out(
     let (stop, stopping) = watch::channel(false);
     let options =
         ApplyOptions { parallelism: how.parallelism, allow_data_loss: how.allow_data_loss, stop: stopping };
-    tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            output::note("what has begun is finished; press Ctrl-C again to leave at once");
-            stop.send_replace(true);
-        }
-        if tokio::signal::ctrl_c().await.is_ok() {
-            std::process::exit(i32::from(INTERRUPTED));
-        }
-    });
+    interrupts.finish_first(stop);
     let began = Instant::now();
     let shown = context.json() || context.quiet();
     let tell = |event: Event<'_>| {

@@ -149,14 +149,12 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
 }
 
 /// What this version reads and does nothing with, by its place in the file.
-const UNUSED: [&str; 9] = [
+const UNUSED: [&str; 7] = [
     "platforms.synadia",
     "scaling",
     "rollout",
     "flags",
     "alerts",
-    "state.keep",
-    "state.keep_for",
     "github.organization",
     "github.events",
 ];

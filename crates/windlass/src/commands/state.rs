@@ -1,4 +1,4 @@
-//! `windlass state`: Terraform's state on disk, on S3 and on R2.
+//! `windlass state`: Terraform's state on disk, on S3 and on R2, and the fleet's own.
 //!
 //! What is done to a state (moving, restoring, encrypting, checking it) is the library's, `windlass_state`. Here is what a
 //! person or a script sees of it: arguments, questions, progress, lines, JSON.
@@ -10,6 +10,8 @@ mod exec;
 mod history;
 mod locks;
 mod migrate;
+mod moving;
+mod own;
 mod place;
 mod project;
 mod rekey;
@@ -29,6 +31,9 @@ An address is a file, s3://BUCKET/KEY or r2://BUCKET/KEY. Buckets are reached wi
 and AWS_SECRET_ACCESS_KEY (and AWS_SESSION_TOKEN, AWS_REGION); for R2 the endpoint is \
 https://ACCOUNT.r2.cloudflarestorage.com.
 
+Without an address, history, show, diff, restore, verify, locks, unlock and rekey are about the fleet's own state: where it is \
+stands in the fleet file, under [state].
+
 R2 keeps no old versions by itself. What Windlass writes leaves a copy below history/, and every change is made under \
 Terraform's own lock.
 
@@ -36,9 +41,10 @@ Examples:
   windlass state migrate --from terraform.tfstate --to r2://states/nats/terraform.tfstate
   windlass state backend r2://states/nats/terraform.tfstate --write backend.tf
   windlass state history r2://states/nats/terraform.tfstate --format json
-  windlass state restore r2://states/nats/terraform.tfstate 12";
+  windlass state restore r2://states/nats/terraform.tfstate 12
+  windlass state history";
 
-/// Keep Terraform's state safe: migrate, verify, restore, encrypt
+/// Keep Terraform's state and the fleet's own safe: migrate, verify, restore, encrypt
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = MORE, disable_help_subcommand = true)]
 pub struct Args {
@@ -51,6 +57,7 @@ pub struct Args {
 enum Command {
     Backend(backend::Args),
     Migrate(migrate::Args),
+    Move(moving::Args),
     Verify(verify::Args),
     History(history::Args),
     Show(show::Args),
@@ -73,6 +80,7 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
         Command::Diff(args) => Box::pin(diff::run(args, context)).await,
         Command::Locks(args) => Box::pin(locks::run(args, context)).await,
         Command::Unlock(args) => Box::pin(unlock::run(args, context)).await,
+        Command::Move(args) => Box::pin(moving::run(args, context)).await,
         // These hold locks and release them themselves when they are interrupted.
         Command::Migrate(args) => Box::pin(migrate::run(args, context)).await,
         Command::Restore(args) => Box::pin(restore::run(args, context)).await,
@@ -148,15 +156,23 @@ mod tests {
             "windlass state unlock r2://states/a 0a-1b",
             "windlass state exec --store r2://states -- terraform apply -auto-approve",
             "windlass state serve --store dir:states --listen 127.0.0.1:8301",
+            "windlass state history --file fleet.toml",
+            "windlass state show 7",
+            "windlass state diff 7",
+            "windlass state diff 7 8",
+            "windlass state restore 7-0a1b --yes",
+            "windlass state unlock 0a-1b",
+            "windlass state move --from dir:old --yes",
         ] {
             assert!(Alone::try_parse_from(line.split(' ')).is_ok(), "{line}");
         }
         for line in [
             "windlass state migrate --from a",
             "windlass state history r2://states/a --keep 10",
-            "windlass state restore r2://states/a",
+            "windlass state restore",
+            "windlass state diff",
             "windlass state rekey r2://states/a --key AGE-SECRET-KEY-1",
-            "windlass state unlock r2://states/a",
+            "windlass state unlock",
             "windlass state exec --store r2://states",
             "windlass state exec -- terraform apply",
         ] {

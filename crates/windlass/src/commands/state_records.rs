@@ -14,6 +14,7 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::fleet_file::Source;
 use crate::fleet_session::Session;
+use crate::interrupts::Interrupts;
 use crate::output;
 
 /// Arguments of `windlass forget`.
@@ -50,7 +51,9 @@ pub struct MoveArgs {
 
 async fn open(file: Option<PathBuf>, purpose: &str, context: &Context) -> Result<(Session, Locked), Failure> {
     let session = Session::open(&Source::find(file.as_deref())?, context)?;
+    let interrupts = Interrupts::hear()?;
     let locked = session.lock(purpose, Duration::ZERO).await?;
+    interrupts.holds(&locked.lock);
     Ok((session, locked))
 }
 
@@ -69,7 +72,7 @@ pub async fn forget(args: ForgetArgs, context: &Context) -> Result<ExitCode, Fai
     if locked.state.resources.remove(&args.address).is_none() {
         return Err(Error::Unknown { address: args.address.to_string(), place: "in the state" }.into());
     }
-    store::save(&session.store, &mut locked.state).await?;
+    store::save(session.store()?, &mut locked.state).await?;
     let text = format!("{} is forgotten; what it is goes on as it was", args.address);
     say(context, "forgotten", &args.address, &text)
 }
@@ -94,7 +97,7 @@ pub async fn import(args: ImportArgs, context: &Context) -> Result<ExitCode, Fai
         uncertain: false,
     };
     locked.state.resources.insert(args.address.clone(), recorded);
-    store::save(&session.store, &mut locked.state).await?;
+    store::save(session.store()?, &mut locked.state).await?;
     let differs = planned.plan.actions.iter().any(|action| action.address == args.address);
     let next = if differs { "it differs from the file: windlass plan" } else { "it is what the file says" };
     let text = format!("{} is under this file now; {next}", args.address);
@@ -125,7 +128,7 @@ pub async fn rename(args: MoveArgs, context: &Context) -> Result<ExitCode, Failu
         }
     }
     locked.state.resources.insert(args.to.clone(), recorded);
-    store::save(&session.store, &mut locked.state).await?;
+    store::save(session.store()?, &mut locked.state).await?;
     let text = format!("{} is called {} from now on", args.from, args.to);
     say(context, "moved", &args.to, &text)
 }

@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::failure::{FAILED, Failure};
 use crate::output::{self, DIM, GREEN, RED, YELLOW, paint};
 use crate::run_directory::{RunDirectory, read_json};
-use crate::run_record::{Endpoints, RECEIVER, Report, RunRecord, SUPERVISOR};
+use crate::run_record::{Endpoints, R2, RECEIVER, Report, RunRecord, SUPERVISOR};
 
 /// A copy that lacks fewer messages than this is no news while messages come in.
 const CLOSE: u64 = 100;
@@ -25,7 +25,7 @@ pub const LONG_ABOUT: &str = "\
 Show what runs, where, and how it is.
 
 Each server by itself: its cluster, how it is, what it is for JetStream's metadata (leader, follower or standalone), its \
-version, and how often it was started again after it had ended by itself. Then the receiver and the supervisor, and each \
+version, and how often it was started again after it had ended by itself. Then the receiver, the local R2 and the supervisor, and each \
 stream with the copies that lag behind. The servers themselves are asked.";
 
 const EXAMPLES: &str = "\
@@ -34,7 +34,7 @@ Examples:
   windlass status --format json | jq -r .receiver.url
   windlass status --format json | jq '.servers[] | select(.health != \"healthy\")'
 
-With --format json: nats, receiver and pids, as `windlass up` prints them, and beside them servers and streams.
+With --format json: nats, receiver, r2 and pids, as `windlass up` prints them, and beside them servers and streams.
 
 Exit code 0: everything runs and is healthy. 1: something is down, or nothing runs.";
 
@@ -101,16 +101,18 @@ pub async fn run(_args: Args, context: &Context) -> Result<ExitCode, Failure> {
     if record.endpoints.receiver.is_none() {
         seen.receiver = None;
     }
+    let r2 = look::r2(&status).await;
     let streams = seen.streams();
     let all = seen.servers.iter().map(|server| &server.health);
     let all = all.chain(seen.receiver.as_ref().map(|receiver| &receiver.health)).chain([&supervisor]);
+    let all = all.chain(r2.as_ref().map(|r2| &r2.health));
     let healthy = !seen.servers.is_empty() && all.into_iter().all(|health| *health == Health::Healthy);
     if context.json() {
         let report = record.report(crate::process::Identity::is_alive);
         let servers = seen.servers.iter().map(OneServer::of).collect();
         output::json(&Answer { report, servers, streams: &streams })?;
     } else {
-        print(&directory, &record, &supervisor, &seen, &streams)?;
+        print(&directory, &record, &supervisor, &seen, r2.as_ref(), &streams)?;
     }
     Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
@@ -138,6 +140,7 @@ fn print(
     record: &RunRecord,
     supervisor: &Health,
     seen: &Seen,
+    r2: Option<&look::R2>,
     streams: &[Stream],
 ) -> io::Result<()> {
     let mut out = output::out();
@@ -147,7 +150,7 @@ fn print(
     let uptime = uptime.map(|uptime| format!(", up {}", output::duration(uptime))).unwrap_or_default();
     let file = record.file.as_deref().unwrap_or("the built-in default");
     writeln!(out, "fleet {} from {file}{uptime}\n", record.fleet)?;
-    for line in parts(record, supervisor, seen) {
+    for line in parts(record, supervisor, seen, r2) {
         writeln!(out, "{line}")?;
     }
     if !streams.is_empty() {
@@ -174,7 +177,7 @@ fn print(
 }
 
 /// A line for each part.
-fn parts(record: &RunRecord, supervisor: &Health, seen: &Seen) -> Vec<String> {
+fn parts(record: &RunRecord, supervisor: &Health, seen: &Seen, r2: Option<&look::R2>) -> Vec<String> {
     struct Row<'a> {
         cells: [String; 6],
         health: &'a Health,
@@ -212,6 +215,12 @@ fn parts(record: &RunRecord, supervisor: &Health, seen: &Seen) -> Vec<String> {
             health: &receiver.health,
             notes: restarts(receiver.restarts).into_iter().collect(),
         });
+    }
+    if let Some(r2) = r2 {
+        let url = r2.url.as_deref().unwrap_or("-");
+        let cells = [R2, "-", "-", &record.windlass, &pid(r2.pid), url].map(str::to_owned);
+        let notes = restarts(r2.restarts).into_iter().collect();
+        rows.push(Row { cells, health: &r2.health, notes });
     }
     let own =
         record.processes.get(SUPERVISOR).filter(|process| process.is_alive()).map(|process| process.pid);

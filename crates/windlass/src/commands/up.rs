@@ -23,7 +23,7 @@ use crate::logging;
 use crate::output::{self, BOLD, CYAN, DIM, GREEN, paint};
 use crate::process::Identity;
 use crate::run_directory::RunDirectory;
-use crate::run_record::{NATS, RECEIVER, RunRecord, SUPERVISOR};
+use crate::run_record::{NATS, R2, RECEIVER, RunRecord, SUPERVISOR};
 
 /// How long another process that is starting in the same directory is waited for.
 const OTHERS_WITHIN: Duration = Duration::from_secs(90);
@@ -64,7 +64,7 @@ pub struct Args {
 
 /// Runs the command.
 pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
-    let session = Session::open(&Source::find(args.file.as_deref())?, context)?;
+    let session = Session::open(&Source::find(args.file.as_deref())?, context)?.may_begin_locally();
     session.directory.create()?;
     if args.detach {
         logging::start(LevelFilter::WARN, context.verbosity, None);
@@ -189,6 +189,14 @@ async fn bring_up(session: &Session, locked: &mut Locked) -> Result<(RunRecord, 
     if locked.recovered > 0 {
         notes.push("an earlier apply was ended half-way; this one went on from there".to_owned());
     }
+    let own = session.own_state()?;
+    if own.address.local_r2 {
+        notes.push("the state is in the local R2, because nothing says where another one is".to_owned());
+    }
+    // It starts while the rest is applied.
+    windlass_sandbox::r2::keys_of(&session.directory.r2())
+        .map_err(|error| Failure::new(error.code(), error.to_string(), error.help()))?;
+    session.platform.want_r2(&session.asked().local_bucket()).await.map_err(from_trouble)?;
     let wish = Wish::default();
     let planned = session.plan(&locked.state, &wish).await?;
     let losses = planned.plan.losses();
@@ -218,9 +226,14 @@ async fn bring_up(session: &Session, locked: &mut Locked) -> Result<(RunRecord, 
         let reason = "after the apply it is still not as wanted; windlass plan shows what differs".to_owned();
         return Err(windlass_engine::Error::Blocked { address, reason }.into());
     }
+    session.platform.r2_is_ready().await.map_err(from_trouble)?;
     notes.extend(session.platform.notes());
     let record = session.record()?;
     Ok((record, notes))
+}
+
+fn from_trouble(trouble: windlass_engine::Trouble) -> Failure {
+    Failure::new(trouble.code, trouble.message, trouble.help)
 }
 
 /// Prints what runs where, and what to do with it. `took` is `None` when it was running already.
@@ -256,6 +269,9 @@ fn print(
     }
     if let Some(receiver) = &record.endpoints.receiver {
         row("receiver", &receiver.url, pid(RECEIVER));
+    }
+    if let Some(r2) = &record.endpoints.r2 {
+        row("local R2", &r2.endpoint, pid(R2));
     }
     row(SUPERVISOR, if detached { "in the background" } else { "here" }, pid(SUPERVISOR));
     output::table(&mut out, &rows)?;

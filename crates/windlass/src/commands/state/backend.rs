@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use windlass_state::location::Location;
 use windlass_state::terraform::backend::{self, Options, Version, WITH_LOCKFILE};
 
-use super::place::{PlaceArgs, confirm};
+use super::place::{AddressArgs, confirm};
 use crate::context::Context;
 use crate::failure::{Error, Failure};
 use crate::output::{self, GREEN, paint};
@@ -29,7 +29,7 @@ Examples:
 pub struct Args {
     /// Where
     #[command(flatten)]
-    place: PlaceArgs,
+    place: AddressArgs,
     /// Write it to this file
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,

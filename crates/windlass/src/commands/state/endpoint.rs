@@ -8,9 +8,10 @@ use secrecy::ExposeSecret;
 use windlass_state::location::Root;
 use windlass_state::serve::{Error, Options, Service};
 
-use super::place::KeyArgs;
+use super::place::{KeyArgs, local_r2};
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::local_r2::LocalR2;
 
 /// What would lead Terraform past the endpoint, or give it other keys.
 pub const UNSET: [&str; 9] = [
@@ -63,16 +64,28 @@ pub enum Backend {
 
 impl EndpointArgs {
     /// Begins to listen, on the port where it was before if any is free to choose.
-    pub async fn bind(&self, before: Option<u16>, context: &Context) -> Result<Service, Failure> {
+    pub async fn bind(
+        &self,
+        before: Option<u16>,
+        context: &Context,
+    ) -> Result<(Service, Option<LocalR2>), Failure> {
         let mut listen = self.listen;
         if let Some(port) = before.filter(|_| listen.port() == 0) {
             listen.set_port(port);
         }
         let root: Root = self.store.parse()?;
-        let (store, prefix) = root.open(&self.keys.access()?)?;
+        let local = match &root {
+            Root::Bucket { scheme: "r2", bucket, .. } => local_r2(bucket, context)?,
+            _ => None,
+        };
+        let variable = |name: &str| match &local {
+            Some(local) => local.variable(name),
+            None => std::env::var(name).ok(),
+        };
+        let (store, prefix) = root.open_with(&self.keys.access()?, variable)?;
         let audit = self.audit.clone().unwrap_or_else(|| context.directory.join("state-audit.jsonl"));
         let options = Options { store, prefix, listen, audit: Some(audit) };
-        Ok(Service::bind(options).await?)
+        Ok((Service::bind(options).await?, local))
     }
 
     /// Whether the variables of AWS are set.

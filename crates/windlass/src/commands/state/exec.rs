@@ -49,7 +49,7 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
     let mut signals = Signals::take()?;
     let project = args.endpoint.has_s3().then(|| Project::find(arguments)).flatten();
     let port = project.as_ref().and_then(Project::port);
-    let service = args.endpoint.bind(port, context).await?;
+    let (service, _local_r2) = args.endpoint.bind(port, context).await?;
     let mut command = Command::new(program);
     command.args(arguments);
     if args.endpoint.has_s3() {

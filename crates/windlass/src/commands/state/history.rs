@@ -16,6 +16,7 @@ const EXAMPLES: &str = "\
 With --prune, versions are deleted that neither --keep nor --keep-days keeps. The newest is always kept.
 
 Examples:
+  windlass state history                 of the fleet's own state
   windlass state history r2://states/nats/terraform.tfstate
   windlass state history r2://states/nats/terraform.tfstate --workspace dev --format json
   windlass state history r2://states/nats/terraform.tfstate --prune --keep 100 --keep-days 90";
@@ -46,7 +47,7 @@ pub struct Args {
 
 /// Runs the command.
 pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
-    let place = args.place.open()?;
+    let place = args.place.open(context)?;
     let key = place.key_of(&args.workspace.workspace);
     let mut pruned = Vec::new();
     if args.prune {

@@ -4,7 +4,9 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use serde_json::json;
+use windlass_state::location::DEFAULT_WORKSPACE;
 
+use super::own;
 use super::place::PlaceArgs;
 use crate::context::Context;
 use crate::failure::Failure;
@@ -15,6 +17,7 @@ Shows Terraform's locks and those of Windlass, in every workspace. A lock of Win
 the next command on that machine; any other stays until `windlass state unlock`.
 
 Examples:
+  windlass state locks                   of the fleet's own state
   windlass state locks r2://states/nats/terraform.tfstate
   windlass state locks r2://states/nats/terraform.tfstate --format json";
 
@@ -29,8 +32,13 @@ pub struct Args {
 
 /// Runs the command.
 pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
-    let place = args.place.open()?;
-    let locks = place.locks().await?;
+    let place = args.place.open(context)?;
+    let mut locks = place.locks().await?;
+    if let Some(session) = &place.session
+        && let Some(holder) = session.store()?.local_holder()?
+    {
+        locks.push((DEFAULT_WORKSPACE.to_owned(), own::lock_of(holder)));
+    }
     if context.json() {
         let rows: Vec<_> = locks
             .iter()

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use windlass_state::location::Location;
 use windlass_state::migrate::{self, Action, Event, Options, Report};
 
-use super::place::{KeyArgs, WaitArgs, confirm, interrupted, progress, short, size};
+use super::place::{KeyArgs, WaitArgs, confirm, interrupted, open_location, progress, short, size};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::output::{self, BOLD, DIM, GREEN, paint};
@@ -63,8 +63,11 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
     let access = args.keys.access()?;
     let (from, to): (Location, Location) = (args.from.parse()?, args.to.parse()?);
     let endpoint = args.from_endpoint.clone();
-    let from = from.open_with(&access, |name| source_variable(name, endpoint.as_deref()))?;
-    let to = to.open(&access)?;
+    let (from, _from_local) = match &endpoint {
+        Some(endpoint) => (from.open_with(&access, |name| source_variable(name, endpoint))?, None),
+        None => open_location(&from, &access, context)?,
+    };
+    let (to, _to_local) = open_location(&to, &access, context)?;
     let bar = progress(context);
     let tell = |event: Event| match event {
         Event::Found(count) => bar.set_message(format!("{count} workspaces")),
@@ -99,11 +102,11 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
 }
 
 /// Two buckets of two services have different keys: those of the source come from variables of its own.
-fn source_variable(name: &str, endpoint: Option<&str>) -> Option<String> {
-    if let (Some(endpoint), "AWS_ENDPOINT_URL_S3") = (endpoint, name) {
+fn source_variable(name: &str, endpoint: &str) -> Option<String> {
+    if name == "AWS_ENDPOINT_URL_S3" {
         return Some(endpoint.to_owned());
     }
-    let own = name.strip_prefix("AWS_").filter(|_| endpoint.is_some());
+    let own = name.strip_prefix("AWS_");
     own.and_then(|name| std::env::var(format!("WINDLASS_FROM_{name}")).ok())
         .or_else(|| std::env::var(name).ok())
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use windlass_state::rekey;
 
+use super::own;
 use super::place::{PlaceArgs, WaitArgs, confirm, interrupted, progress};
 use crate::context::Context;
 use crate::failure::Failure;
@@ -14,7 +15,10 @@ const EXAMPLES: &str = "\
 Every workspace and all of its history is encrypted with the first --key; the others only open what is there. Afterwards \
 they open nothing any more. What was not encrypted yet is encrypted. Killed at any moment, the same command again goes on.
 
+The fleet's own state takes its keys from [state] encrypt_with: put the new one first, run this, take the old one out.
+
 Examples:
+  windlass state rekey
   windlass state rekey r2://states/nats/terraform.tfstate --key file:new.txt --key file:old.txt
   windlass state rekey r2://states/nats/terraform.tfstate --key env:STATE_KEY --yes";
 
@@ -35,10 +39,14 @@ pub struct Args {
 
 /// Runs the command.
 pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
-    let place = args.place.open()?;
+    let place = args.place.open(context)?;
     confirm("Encrypt everything with the first key?", args.yes, context)?;
     let bar = progress(context);
     let tell = |done: usize, all: usize| bar.set_message(format!("{done} of {all}"));
+    let _exclusive = match &place.session {
+        Some(session) => own::ready_for_rekey(session, args.wait.wait()).await?,
+        None => None,
+    };
     let done = rekey::rekey(&place, args.wait.wait(), &tell, interrupted()).await;
     bar.finish_and_clear();
     let done = done?;

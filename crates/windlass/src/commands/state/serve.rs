@@ -30,7 +30,7 @@ pub struct Args {
 /// Runs the command.
 pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
     let mut signals = Signals::take()?;
-    let service = args.endpoint.bind(None, context).await?;
+    let (service, _local_r2) = args.endpoint.bind(None, context).await?;
     let variables = args.endpoint.variables(&service);
     if context.json() {
         // What it was started for: the keys open nothing but this endpoint, and end with it.

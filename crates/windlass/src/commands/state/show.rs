@@ -8,7 +8,8 @@ use windlass_state::location::Place;
 use windlass_state::store::Stored;
 use windlass_state::terraform::{self, diff};
 
-use super::place::{PlaceArgs, WorkspaceArgs};
+use super::own;
+use super::place::{HowArgs, WorkspaceArgs, is_version};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::output::{self, BOLD, paint};
@@ -21,6 +22,8 @@ Shows which resources there are, and none of their values. --raw prints the stat
 Terraform keeps in it.
 
 Examples:
+  windlass state show                    the fleet's own state
+  windlass state show 12
   windlass state show r2://states/nats/terraform.tfstate
   windlass state show r2://states/nats/terraform.tfstate 12
   windlass state show r2://states/nats/terraform.tfstate 12 --raw > old.tfstate";
@@ -29,18 +32,19 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
-    /// Where
-    #[command(flatten)]
-    place: PlaceArgs,
-    /// Serial of the version, SERIAL-DIGEST where there are several of one serial, or `current`
-    #[arg(default_value = CURRENT)]
-    serial: String,
+    /// Where the state is: a file, s3://BUCKET/KEY or r2://BUCKET/KEY [default: the fleet's own state]
+    address: Option<String>,
+    /// Serial of the version, SERIAL-DIGEST where there are several of one serial, or `current` [default: current]
+    serial: Option<String>,
     /// Which
     #[command(flatten)]
     workspace: WorkspaceArgs,
     /// Print the exact bytes, secrets included
     #[arg(long)]
     raw: bool,
+    /// How
+    #[command(flatten)]
+    how: HowArgs,
 }
 
 /// A version, by what a person calls it.
@@ -55,7 +59,7 @@ pub async fn version(place: &Place, workspace: &str, serial: &str) -> Result<Sto
         // The current version may be one that Terraform wrote itself.
         Err(error) => match place.store.read(&key).await {
             Ok(Some(current))
-                if terraform::parse("", &current.content)
+                if own::summary("", &current.content)
                     .is_ok_and(|found| found.serial.to_string() == serial) =>
             {
                 Ok(current)
@@ -67,14 +71,22 @@ pub async fn version(place: &Place, workspace: &str, serial: &str) -> Result<Sto
 
 /// Runs the command.
 pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
-    let place = args.place.open()?;
+    // A version alone is one of the fleet's own state.
+    let (address, serial) = match (args.address, args.serial) {
+        (Some(word), None) if is_version(&word) => (None, Some(word)),
+        given => given,
+    };
+    let place = args.how.open(address.as_deref(), context)?;
     let workspace = &args.workspace.workspace;
-    let stored = version(&place, workspace, &args.serial).await?;
+    let stored = version(&place, workspace, serial.as_deref().unwrap_or(CURRENT)).await?;
     if args.raw {
         output::out().write_all(&stored.content)?;
         return Ok(ExitCode::SUCCESS);
     }
     let name = place.place_of(workspace);
+    if place.session.is_some() || own::is_own(&stored.content) {
+        return own::show(&name, &stored, context);
+    }
     let summary = terraform::parse(&name, &stored.content)?;
     let all = diff::diff((&name, b"{}"), (&name, &stored.content), false)?;
     let addresses: Vec<&str> = all.iter().map(|change| change.address.as_str()).collect();

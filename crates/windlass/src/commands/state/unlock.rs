@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::place::{PlaceArgs, confirm};
+use super::place::{HowArgs, confirm};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::output::{self, GREEN, paint};
@@ -15,26 +15,29 @@ Only for a lock whose owner is surely gone: two that change one state at once de
 and in `windlass state locks`.
 
 Examples:
+  windlass state unlock 6c0a6c5e-3d6e-4f0a-9d5e-7f6b2f3a1c20          of the fleet's own state
   windlass state locks r2://states/nats/terraform.tfstate
   windlass state unlock r2://states/nats/terraform.tfstate 6c0a6c5e-3d6e-4f0a-9d5e-7f6b2f3a1c20";
 
 /// Break the lock of this ID
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES, allow_missing_positional = true)]
 pub struct Args {
-    /// Where
-    #[command(flatten)]
-    place: PlaceArgs,
+    /// Where the state is: a file, s3://BUCKET/KEY or r2://BUCKET/KEY [default: the fleet's own state]
+    address: Option<String>,
     /// The lock's ID
     id: String,
     /// Do not ask
     #[arg(short, long)]
     yes: bool,
+    /// How
+    #[command(flatten)]
+    how: HowArgs,
 }
 
 /// Runs the command.
 pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
-    let place = args.place.open()?;
+    let place = args.how.open(args.address.as_deref(), context)?;
     let locks = place.locks().await?;
     let found = locks.iter().find(|(_, lock)| lock.id == args.id);
     let Some((workspace, lock)) = found else {

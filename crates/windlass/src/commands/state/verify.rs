@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use serde_json::json;
 use windlass_state::verify::{self, Outcome};
 
+use super::own;
 use super::place::PlaceArgs;
 use crate::context::Context;
 use crate::failure::Failure;
@@ -17,6 +18,7 @@ key is given, is it locked and by whom. With --deep, every old version is read a
 nothing. Exit code 1 when something is wrong.
 
 Examples:
+  windlass state verify                  the fleet's own state
   windlass state verify r2://states/nats/terraform.tfstate
   windlass state verify r2://states/nats/terraform.tfstate --deep --format json";
 
@@ -34,7 +36,11 @@ pub struct Args {
 
 /// Runs the command.
 pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
-    let checks = verify::verify(&args.place.open()?, args.deep).await?;
+    let place = args.place.open(context)?;
+    let mut checks = verify::verify_with(&place, args.deep, &own::summary).await?;
+    if let Some(session) = &place.session {
+        checks.extend(own::more_checks(session).await?);
+    }
     let verdict = verify::judge(&checks);
     if context.json() {
         output::json(&json!({ "sound": verdict.is_ok(), "checks": checks }))?;
