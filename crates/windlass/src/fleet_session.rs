@@ -24,6 +24,7 @@ use windlass_platforms::self_hosted::{Options, SelfHosted};
 use crate::context::Context;
 use crate::failure::{Error, Failure};
 use crate::fleet_file::Source;
+use crate::local_edge::{self, LocalEdge};
 use crate::own_state::{Asked, OwnState};
 use crate::run_directory::RunDirectory;
 use crate::run_record::RunRecord;
@@ -83,7 +84,28 @@ impl Session {
         digest: String,
         context: &Context,
     ) -> Result<Self, Failure> {
-        let fleet = Arc::new(fleet);
+        let directory = RunDirectory::at(&context.directory);
+        let edge = LocalEdge::read(&directory);
+        let fleet = if edge.is_some() { local_edge::laid_over(fleet) } else { fleet };
+        Self::on(Arc::new(fleet), edge, path, digest, context)
+    }
+
+    /// The same, but for the edge: that is none, unless the file has one. What is left of a local one can be deleted.
+    pub fn without_local_edge(source: &Source, context: &Context) -> Result<Self, Failure> {
+        let fleet = source
+            .parse(context.environment.as_deref())
+            .map_err(|mistakes| crate::fleet_file::tell(&mistakes, context.format))?;
+        let edge = LocalEdge::read(&RunDirectory::at(&context.directory));
+        Self::on(Arc::new(fleet), edge, source.absolute()?, source.digest(), context)
+    }
+
+    fn on(
+        fleet: Arc<Fleet>,
+        edge: Option<LocalEdge>,
+        path: Option<PathBuf>,
+        digest: String,
+        context: &Context,
+    ) -> Result<Self, Failure> {
         let directory = RunDirectory::at(&context.directory);
         let program = own_program()?;
         let mut arguments = vec!["agent".into(), "--directory".into(), directory.root().into()];
@@ -96,7 +118,11 @@ impl Session {
             agent: AgentCommand { program, arguments },
             secrets: secrets_of(&fleet, &directory, base),
         };
-        let cloudflare = Cloudflare::new(cloudflare_options(&fleet, &directory, base));
+        let mut cloudflare = cloudflare_options(&fleet, &directory, base);
+        if let Some(edge) = &edge {
+            edge.apply_to(&mut cloudflare, &directory);
+        }
+        let cloudflare = Cloudflare::new(cloudflare);
         let wanted = wanted::resources(&fleet);
         let label = match &context.environment {
             Some(environment) => format!("{}@{environment}", fleet.name()),

@@ -11,6 +11,7 @@ mod failure;
 mod fleet_file;
 mod fleet_session;
 mod interrupts;
+mod local_edge;
 mod local_r2;
 mod logging;
 mod output;

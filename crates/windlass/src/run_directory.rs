@@ -94,6 +94,11 @@ impl RunDirectory {
         self.root.join("run.json")
     }
 
+    /// That the edge of this run is the local Cloudflare, and where it answers.
+    pub fn edge_file(&self) -> PathBuf {
+        self.root.join("edge.json")
+    }
+
     /// The objects of the local R2.
     pub fn r2(&self) -> PathBuf {
         self.root.join("r2")

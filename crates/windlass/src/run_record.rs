@@ -11,13 +11,14 @@ use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
-use windlass_engine::wanted::main_cluster;
+use windlass_engine::wanted::{edge, main_cluster};
 use windlass_nats::certificates::Certificates;
 use windlass_platforms::self_hosted::part::{Kind, Part, Places, Status};
 use windlass_platforms::self_hosted::r2;
 
 use crate::failure::Error;
 use crate::fleet_session::Session;
+use crate::local_edge::LocalEdge;
 use crate::process::Identity;
 use crate::run_directory::{RunDirectory, read_json, write_json};
 
@@ -27,6 +28,9 @@ pub const SUPERVISOR: &str = "supervisor";
 pub const NATS: &str = "nats";
 /// The receiver's name as a part.
 pub const RECEIVER: &str = "receiver";
+
+/// The local Cloudflare's name as a part.
+pub const CLOUDFLARE: &str = "cloudflare";
 
 /// The local R2's name as a part.
 pub const R2: &str = "r2";
@@ -68,6 +72,26 @@ pub struct Endpoints {
     /// The local R2.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub r2: Option<R2Endpoints>,
+    /// Cloudflare, or what stands in for it here.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cloudflare: Option<CloudflareEndpoints>,
+}
+
+/// Where the edge is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CloudflareEndpoints {
+    /// The API.
+    pub api_url: String,
+    /// The account.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub account_id: String,
+    /// What opens the API: only that of the stand-in, which opens nothing but what is on this machine already. On disk it is
+    /// in the stand-in's own directory alone.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub api_token: String,
+    /// The Worker.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub worker_url: String,
 }
 
 /// The local R2's address, and the keys that open it. They open nothing but what is on this machine already; on disk they
@@ -149,6 +173,18 @@ impl RunRecord {
             url: url("http", part, 0) + "/github",
             secret_file: argument(part, "--secret-file").unwrap_or_default(),
         });
+        let cloudflare = LocalEdge::read(&session.directory).map(|edge| CloudflareEndpoints {
+            api_url: edge.api_url,
+            worker_url: edge.worker_url,
+            ..CloudflareEndpoints::default()
+        });
+        let at_edge = cloudflare.as_ref().filter(|_| edge::receives(&session.fleet));
+        let receiver = receiver.or_else(|| {
+            Some(ReceiverEndpoints {
+                url: format!("{}/github", at_edge?.worker_url),
+                secret_file: session.directory.secrets().join("github-webhook").display().to_string(),
+            })
+        });
         let r2 = parts().find(|part| part.kind == Kind::R2).map(|part| R2Endpoints {
             endpoint: url("http", part, 0),
             bucket: r2::bucket(part).unwrap_or_default().to_owned(),
@@ -161,7 +197,7 @@ impl RunRecord {
             file: session.path.as_ref().map(|path| path.display().to_string()),
             digest: session.digest.clone(),
             stream: session.fleet.github_stream().map(|(name, _)| name.as_str().to_owned()),
-            endpoints: Endpoints { nats, receiver, r2 },
+            endpoints: Endpoints { nats, receiver, r2, cloudflare },
             processes: BTreeMap::new(),
             servers: BTreeMap::new(),
         }
@@ -178,6 +214,9 @@ impl RunRecord {
             r2.secret_access_key = keys.secret_access_key.expose_secret().to_owned();
             r2.access_key_id = keys.access_key_id;
         }
+        if let Some((cloudflare, edge)) = record.endpoints.cloudflare.as_mut().zip(LocalEdge::read(directory)) {
+            *cloudflare = edge.endpoints(directory);
+        }
         Some(record)
     }
 
@@ -187,6 +226,7 @@ impl RunRecord {
         for running in status.parts.values() {
             let name = match running.part.kind {
                 Kind::Receiver => RECEIVER.to_owned(),
+                Kind::Cloudflare => CLOUDFLARE.to_owned(),
                 Kind::R2 => R2.to_owned(),
                 Kind::Server if servers == 1 => NATS.to_owned(),
                 Kind::Server => format!("{NATS}-{}", running.part.name),
@@ -218,7 +258,7 @@ impl RunRecord {
     pub fn alive(&self) -> Vec<(String, Identity)> {
         let order = |part: &str| match part {
             SUPERVISOR => 0,
-            RECEIVER => 1,
+            RECEIVER | CLOUDFLARE => 1,
             R2 => 3,
             _ => 2,
         };
@@ -279,6 +319,7 @@ mod tests {
                     secret_access_key: "1b".into(),
                     bucket: "windlass".into(),
                 }),
+                cloudflare: None,
             },
             processes: BTreeMap::from([
                 (SUPERVISOR.to_owned(), process(10)),

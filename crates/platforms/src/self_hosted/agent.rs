@@ -30,7 +30,7 @@ const LOOK: Duration = Duration::from_millis(250);
 const LOG_LIMIT: u64 = 16 * 1024 * 1024;
 
 /// What is ended before what: who sends first, who stores last.
-pub(super) const END_ORDER: [Kind; 3] = [Kind::Receiver, Kind::Server, Kind::R2];
+pub(super) const END_ORDER: [Kind; 4] = [Kind::Receiver, Kind::Cloudflare, Kind::Server, Kind::R2];
 
 /// How long a part may take to end when asked to. The receiver finishes what GitHub waits for; nats-server writes what it
 /// holds.
@@ -38,7 +38,7 @@ pub(super) const END_ORDER: [Kind; 3] = [Kind::Receiver, Kind::Server, Kind::R2]
 pub fn grace(kind: Kind) -> Duration {
     match kind {
         Kind::Receiver => Duration::from_secs(12),
-        Kind::Server => Duration::from_secs(15),
+        Kind::Server | Kind::Cloudflare => Duration::from_secs(15),
         Kind::R2 => Duration::from_secs(8),
     }
 }

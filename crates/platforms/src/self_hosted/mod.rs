@@ -17,6 +17,7 @@ pub mod part;
 mod platform;
 pub mod ports;
 pub mod process;
+pub mod local_cloudflare;
 pub mod r2;
 mod receiver;
 mod servers;

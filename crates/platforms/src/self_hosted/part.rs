@@ -22,6 +22,8 @@ pub enum Kind {
     Server,
     /// The webhook receiver: it finishes what it has begun to take, before the servers go.
     Receiver,
+    /// The local Cloudflare: its Workers and nodes have the servers' clients, and publish to them.
+    Cloudflare,
     /// The local R2: others write to it until they have ended.
     R2,
 }

@@ -8,7 +8,7 @@ use super::control::Control;
 use super::part::{Kind as PartKind, Loaded, Part};
 use super::ports::Reservations;
 use super::servers::{self, Place, Servers};
-use super::{Options, authority, compare, from_nats, r2, stored, trouble};
+use super::{Options, authority, compare, from_nats, local_cloudflare, r2, stored, trouble};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use serde_json::{Value, json};
@@ -201,6 +201,41 @@ impl SelfHosted {
             Some(address) => r2::wait_ready(*address, &log).await,
             None => Ok(()),
         }
+    }
+
+    /// Where the local Cloudflare's API and its Workers answer, or will.
+    ///
+    /// # Errors
+    /// When there is no port for them.
+    pub async fn local_cloudflare(&self) -> Result<[std::net::SocketAddr; 2], Trouble> {
+        self.choose_ports().await?;
+        local_cloudflare::addresses(&self.options)
+            .ok_or_else(|| Trouble::new("WL0457", "the local Cloudflare has no port", "run it again"))
+    }
+
+    /// Lets the agent keep a local Cloudflare, and waits until it answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn start_local_cloudflare(&self) -> Result<(), Trouble> {
+        let addresses = self.local_cloudflare().await?;
+        let part = local_cloudflare::part(&self.options, addresses);
+        self.control.want(&part).await.map_err(|error| trouble("want the local Cloudflare", &error))?;
+        let log = self.control.places().log(local_cloudflare::PART);
+        if self.control.wait(&part, STARTS_WITHIN).await.is_none() {
+            let help = format!("see {}", log.display());
+            return Err(Trouble::new("WL0457", "the local Cloudflare does not start", help));
+        }
+        local_cloudflare::wait_ready(addresses[0], &log).await
+    }
+
+    /// No longer wants the local Cloudflare; what it holds stays.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub async fn stop_local_cloudflare(&self) -> Result<(), Trouble> {
+        let stopped = self.control.unwant(local_cloudflare::PART).await;
+        stopped.map_err(|error| trouble("stop the local Cloudflare", &error))
     }
 
     async fn choose_ports(&self) -> Result<(), Trouble> {

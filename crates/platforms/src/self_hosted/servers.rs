@@ -429,7 +429,8 @@ pub(super) fn choose(
     let last: Choice = super::part::read(&path).unwrap_or_default();
     // Also where no local R2 runs: the choice is the same for an apply as for an `up`.
     let r2 = (Wish { part: super::r2::PART.to_owned(), port: 0 }, Ipv4Addr::LOCALHOST.into());
-    let all = all_wishes(&options.fleet).into_iter().chain([r2]);
+    let cloudflare = super::local_cloudflare::wishes(options);
+    let all = all_wishes(&options.fleet).into_iter().chain([r2]).chain(cloudflare);
     let (wishes, hosts): (Vec<Wish>, Vec<IpAddr>) = all.unzip();
     let choice = ports::choose(&wishes, &last, |index, port| {
         let wish = &wishes[index];

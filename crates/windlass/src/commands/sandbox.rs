@@ -97,6 +97,12 @@ struct CloudflareArgs {
     /// What a container image stands for: its unpacked root file system; may be given several times
     #[arg(long, value_name = "REFERENCE=DIR", value_parser = image)]
     image: Vec<(String, PathBuf)>,
+    /// OCI layout with the images that are run, or a directory of such [default: images in the run directory]
+    #[arg(long, value_name = "DIR")]
+    images: Option<PathBuf>,
+    /// Where the objects of R2 are kept [default: below the data directory]
+    #[arg(long, value_name = "DIR")]
+    r2_directory: Option<PathBuf>,
     /// Keep what is uploaded, and run nothing
     #[arg(long)]
     no_workers: bool,
@@ -167,7 +173,9 @@ fn failure(error: &api::Error) -> Failure {
 
 async fn run_cloudflare(args: CloudflareArgs, context: &Context) -> Result<ExitCode, Failure> {
     let mut signals = Signals::take()?;
-    let images = engine::Images::new();
+    let data = args.data_directory.clone().unwrap_or_else(|| context.directory.join("cloudflare"));
+    let layouts = args.images.clone().unwrap_or_else(|| context.directory.join("images"));
+    let images = engine::Images::new().with_layouts(&layouts, &data.join("images"));
     for (reference, root) in &args.image {
         images.insert(reference, engine::Image { root: root.clone(), config: engine::Config::default() });
     }
@@ -185,9 +193,8 @@ async fn run_cloudflare(args: CloudflareArgs, context: &Context) -> Result<ExitC
         images,
         run_workers: !args.no_workers,
         switches,
-        ..api::Options::new(
-            args.data_directory.clone().unwrap_or_else(|| context.directory.join("cloudflare")),
-        )
+        r2_directory: args.r2_directory.clone(),
+        ..api::Options::new(data)
     };
     let service = api::Service::bind(options).await.map_err(|error| failure(&error))?;
     if asked("server-errors") {

@@ -12,18 +12,21 @@ use tokio::sync::watch;
 use tracing_subscriber::filter::LevelFilter;
 use windlass_engine::plan::Wish;
 use windlass_engine::store::Locked;
-use windlass_engine::wanted::SELF_HOSTED;
+use windlass_engine::wanted::{self, SELF_HOSTED};
+use windlass_platforms::cloudflare::edge;
 use windlass_platforms::self_hosted::agent::{self, End, Error as AgentError};
 
+use super::image;
 use crate::context::Context;
 use crate::failure::{Error, Failure, INTERRUPTED};
 use crate::fleet_file::Source;
 use crate::fleet_session::{ApplyOptions, Session};
+use crate::local_edge::LocalEdge;
 use crate::logging;
 use crate::output::{self, BOLD, CYAN, DIM, GREEN, paint};
 use crate::process::Identity;
 use crate::run_directory::RunDirectory;
-use crate::run_record::{NATS, R2, RECEIVER, RunRecord, SUPERVISOR};
+use crate::run_record::{CLOUDFLARE, NATS, R2, RECEIVER, RunRecord, SUPERVISOR};
 
 /// How long another process that is starting in the same directory is waited for.
 const OTHERS_WITHIN: Duration = Duration::from_secs(90);
@@ -57,6 +60,9 @@ pub struct Args {
     /// Fleet file [default: windlass.toml here, else the built-in one]
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
+    /// With an edge: the Worker in workerd and its nodes, in a Cloudflare that runs on this machine
+    #[arg(long)]
+    edge: bool,
     /// Return when everything is ready, and leave it running in the background
     #[arg(short, long)]
     detach: bool,
@@ -64,7 +70,13 @@ pub struct Args {
 
 /// Runs the command.
 pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
-    let session = Session::open(&Source::find(args.file.as_deref())?, context)?.may_begin_locally();
+    let source = Source::find(args.file.as_deref())?;
+    let session = if args.edge {
+        with_edge(&source, context).await?
+    } else {
+        Session::without_local_edge(&source, context)?
+    };
+    let session = session.may_begin_locally();
     session.directory.create()?;
     if args.detach {
         logging::start(LevelFilter::WARN, context.verbosity, None);
@@ -72,6 +84,28 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
     } else {
         foreground(&session, context).await
     }
+}
+
+/// The fleet with its edge in the local Cloudflare, whose addresses are chosen and noted.
+async fn with_edge(source: &Source, context: &Context) -> Result<Session, Failure> {
+    // Better now than as a part that does not start.
+    windlass_sandbox::cloudflare::workerd::binary::find()
+        .map_err(|error| Failure::new(error.code(), error.to_string(), error.help()))?;
+    let directory = RunDirectory::at(&context.directory);
+    directory.create()?;
+    if LocalEdge::read(&directory).is_none() {
+        let nowhere = LocalEdge { api_url: String::new(), worker_url: String::new() };
+        nowhere.write(&directory)?;
+    }
+    let addresses = Session::open(source, context)?.platform.local_cloudflare().await;
+    match addresses {
+        Ok(addresses) => LocalEdge::at(addresses).write(&directory)?,
+        Err(trouble) => {
+            LocalEdge::forget(&directory);
+            return Err(from_trouble(trouble));
+        }
+    }
+    Session::open(source, context)
 }
 
 async fn foreground(session: &Session, context: &Context) -> Result<ExitCode, Failure> {
@@ -92,7 +126,7 @@ async fn foreground(session: &Session, context: &Context) -> Result<ExitCode, Fa
         // It ends without a word when there is another agent.
         let _ = begun.await;
         let mut locked = session.lock("up", OTHERS_WITHIN).await?;
-        bring_up(session, &mut locked).await
+        bring_up(session, &mut locked, context).await
     };
     let end = tokio::select! {
         end = &mut keeps => end,
@@ -159,7 +193,7 @@ async fn detached(session: &Session, context: &Context) -> Result<ExitCode, Fail
     };
     let ran = session.platform.control().agent().is_some();
     let brought = tokio::select! {
-        brought = bring_up(session, &mut locked) => brought,
+        brought = bring_up(session, &mut locked, context) => brought,
         _ = tokio::signal::ctrl_c() => Err(interrupted()),
     };
     match brought {
@@ -184,7 +218,7 @@ fn interrupted() -> Failure {
 }
 
 /// Applies the file, and says where everything is.
-async fn bring_up(session: &Session, locked: &mut Locked) -> Result<(RunRecord, Vec<String>), Failure> {
+async fn bring_up(session: &Session, locked: &mut Locked, context: &Context) -> Result<(RunRecord, Vec<String>), Failure> {
     let mut notes = Vec::new();
     if locked.recovered > 0 {
         notes.push("an earlier apply was ended half-way; this one went on from there".to_owned());
@@ -197,6 +231,11 @@ async fn bring_up(session: &Session, locked: &mut Locked) -> Result<(RunRecord, 
     windlass_sandbox::r2::keys_of(&session.directory.r2())
         .map_err(|error| Failure::new(error.code(), error.to_string(), error.help()))?;
     session.platform.want_r2(&session.asked().local_bucket()).await.map_err(from_trouble)?;
+    let edge = LocalEdge::read(&session.directory);
+    if edge.is_some() {
+        session.platform.start_local_cloudflare().await.map_err(from_trouble)?;
+        provide_image(session, context)?;
+    }
     let wish = Wish::default();
     let planned = session.plan(&locked.state, &wish).await?;
     let losses = planned.plan.losses();
@@ -227,9 +266,25 @@ async fn bring_up(session: &Session, locked: &mut Locked) -> Result<(RunRecord, 
         return Err(windlass_engine::Error::Blocked { address, reason }.into());
     }
     session.platform.r2_is_ready().await.map_err(from_trouble)?;
+    if edge.is_some() && wanted::edge::cluster(&session.fleet).is_none() {
+        // It was only needed to delete what was there.
+        session.platform.stop_local_cloudflare().await.map_err(from_trouble)?;
+        LocalEdge::forget(&session.directory);
+    }
     notes.extend(session.platform.notes());
     let record = session.record()?;
     Ok((record, notes))
+}
+
+/// The image of the nodes, where the local Cloudflare looks for it.
+fn provide_image(session: &Session, context: &Context) -> Result<(), Failure> {
+    let Some((_, cluster)) = wanted::edge::cluster(&session.fleet).filter(|(_, cluster)| cluster.image.is_none())
+    else {
+        return Ok(());
+    };
+    let account = LocalEdge::read(&session.directory).map(|edge| edge.endpoints(&session.directory).account_id);
+    let reference = edge::image(cluster, &account.unwrap_or_default());
+    image::build_once(&reference, context).map(drop)
 }
 
 fn from_trouble(trouble: windlass_engine::Trouble) -> Failure {
@@ -269,6 +324,10 @@ fn print(
     }
     if let Some(receiver) = &record.endpoints.receiver {
         row("receiver", &receiver.url, pid(RECEIVER));
+    }
+    if let Some(cloudflare) = &record.endpoints.cloudflare {
+        row("edge", &cloudflare.worker_url, pid(CLOUDFLARE));
+        row("  Cloudflare's API", &cloudflare.api_url, String::new());
     }
     if let Some(r2) = &record.endpoints.r2 {
         row("local R2", &r2.endpoint, pid(R2));

@@ -68,6 +68,8 @@ pub struct Options {
     pub worker_listen: SocketAddr,
     /// The address of the S3 API.
     pub r2_listen: SocketAddr,
+    /// Where the objects of the default jurisdiction are, if not below `directory`: a local R2 may serve the same ones.
+    pub r2_directory: Option<PathBuf>,
     /// The address of the admin endpoint (faults, switches, tokens, the log of requests), if there is to be one.
     pub admin: Option<SocketAddr>,
     /// The account's id and the value of a token that may do everything. Without it, those of the directory are used, and
@@ -99,6 +101,7 @@ impl Options {
             listen: any,
             worker_listen: any,
             r2_listen: any,
+            r2_directory: None,
             admin: None,
             account: None,
             images: engine::Images::new(),

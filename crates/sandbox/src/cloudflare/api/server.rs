@@ -130,7 +130,11 @@ impl Service {
                 "default" => ("r2".to_owned(), options.r2_listen),
                 other => (format!("r2-{other}"), (Ipv4Addr::LOCALHOST, 0).into()),
             };
-            let place = directory.join(name);
+            let own = directory.join(name);
+            let place = match &options.r2_directory {
+                Some(shared) if *jurisdiction == "default" => shared.clone(),
+                _ => own,
+            };
             stores.insert(*jurisdiction, Store::open(place.clone()).map_err(in_directory)?);
             let options = local_r2::Options {
                 listen: address,

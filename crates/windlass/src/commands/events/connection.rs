@@ -12,7 +12,7 @@ use super::error::Error;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::run_directory::RunDirectory;
-use crate::run_record::{NATS, RECEIVER, ReceiverEndpoints, RunRecord};
+use crate::run_record::{CLOUDFLARE, NATS, RECEIVER, ReceiverEndpoints, RunRecord};
 use crate::secrets;
 
 const DEFAULT_STREAM: &str = "GITHUB";
@@ -101,7 +101,10 @@ async fn connect_to(url: &str, creds: Option<&Path>, ca: Option<PathBuf>) -> Res
 /// The receiver that runs here.
 pub fn receiver(context: &Context) -> Option<ReceiverEndpoints> {
     RunRecord::read(&RunDirectory::at(&context.directory))
-        .filter(|run| run.processes.get(RECEIVER).is_some_and(crate::process::Identity::is_alive))
+        .filter(|run| {
+            let lives = |part: &str| run.processes.get(part).is_some_and(crate::process::Identity::is_alive);
+            lives(RECEIVER) || lives(CLOUDFLARE)
+        })
         .and_then(|run| run.endpoints.receiver)
 }
 
