@@ -243,6 +243,12 @@ impl Session {
         Ok(again.plan.actions.into_iter().map(|action| action.address).collect())
     }
 
+    /// The file with the webhook secrets, once there are any.
+    pub fn webhook_secret_file(&self) -> Option<PathBuf> {
+        let base = self.path.as_deref().and_then(Path::parent);
+        secrets_of(&self.fleet, &self.directory, base)(false).ok()?.map(|(path, _)| path)
+    }
+
     /// Writes down where everything is, for `status`, `events` and scripts.
     pub fn record(&self) -> Result<RunRecord, Failure> {
         let account = main_account(&self.fleet);

@@ -182,7 +182,7 @@ impl RunRecord {
         let receiver = receiver.or_else(|| {
             Some(ReceiverEndpoints {
                 url: format!("{}/github", at_edge?.worker_url),
-                secret_file: session.directory.secrets().join("github-webhook").display().to_string(),
+                secret_file: session.webhook_secret_file()?.display().to_string(),
             })
         });
         let r2 = parts().find(|part| part.kind == Kind::R2).map(|part| R2Endpoints {

@@ -10,11 +10,13 @@ mod verify;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use windlass_image::{Image, Layout};
+use windlass_image::{Architecture, Certificates, Image, Layout, Program, Recipe};
+use windlass_nats::server::Binary;
 
 use self::error::Error;
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::output;
 
 const MORE: &str = "\
 An image is kept in an OCI layout, a directory that other tools read as well: by default `images` in the run directory. It \
@@ -42,6 +44,44 @@ enum Command {
     Verify(verify::Args),
     Unpack(unpack::Args),
 }
+
+/// Builds the image of an edge node under a name into the run directory's layout, unless it is there: of this nats-server, for
+/// this environment.
+pub fn build_once(name: &str, context: &Context) -> Result<(Layout, Image), Failure> {
+    let environment = build::environment(context)?;
+    let binary =
+        Binary::find().map_err(|error| Failure::new(error.code(), error.to_string(), error.help()))?;
+    let layout = Layout::create(&default_layout(context)).map_err(failure)?;
+    if let Ok(image) = layout.image(name) {
+        let labels = image.describe().labels;
+        let says = |label: &str, value: &str| labels.get(label).is_some_and(|found| found == value);
+        if says(VERSION_LABEL, &binary.version.to_string()) && says(ENVIRONMENT_LABEL, environment.name()) {
+            return Ok((layout, image));
+        }
+    }
+    let recipe = Recipe {
+        program: Program::read(&binary.path, Architecture::Amd64).map_err(failure)?,
+        version: binary.version.to_string(),
+        certificates: Certificates::mozilla(),
+        environment,
+    };
+    let image = layout.build(&recipe, name).map_err(failure)?;
+    Ok((layout, image))
+}
+
+/// Sees that the registry has the image of an edge node under this name.
+pub async fn provide(reference: &str, context: &Context) -> Result<(), Failure> {
+    let (layout, image) = build_once(reference, context)?;
+    let pushed = push::send(&layout, &image, reference, context).await?;
+    if !context.json() && !context.quiet() {
+        output::note(&format!("{} is {}", pushed.reference, pushed.digest));
+    }
+    Ok(())
+}
+
+/// The labels that say what is in an image.
+const VERSION_LABEL: &str = "org.opencontainers.image.version";
+const ENVIRONMENT_LABEL: &str = "windlass.environment";
 
 /// Where an image is.
 #[derive(Debug, clap::Args)]

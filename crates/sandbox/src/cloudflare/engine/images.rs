@@ -66,8 +66,8 @@ impl Images {
 
 impl Layouts {
     fn find(&self, reference: &str) -> Option<Image> {
-        let (layout, image) = windlass_image::layout::find(&self.directory, reference).ok()?;
-        let root = windlass_image::unpack::unpack_once(&layout, &image, &self.unpacked)
+        let (layout, image) = windlass_image::find(&self.directory, reference).ok()?;
+        let root = windlass_image::unpack_once(&layout, &image, &self.unpacked)
             .map_err(|error| tracing::warn!(%error, reference, "the image cannot be unpacked"))
             .ok()?;
         let run = image.configuration.config().clone().unwrap_or_default();

@@ -53,7 +53,7 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
     }
     if let Some((_, cluster)) = own.filter(|_| !args.no_image) {
         let account = session.cloudflare.client().await.map_err(told)?.account().to_owned();
-        image::provide(&edge::image(cluster, &account), edge::nats_version(cluster), context).await?;
+        image::provide(&edge::image(cluster, &account), context).await?;
     }
     apply::carry_out(&session, &wish, None, &args.how, context).await
 }

@@ -41,12 +41,6 @@ pub enum Error {
         /// For how long it was asked.
         seconds: u64,
     },
-    /// There is no state to move.
-    #[error("there is no Terraform state in {path}, and the fleet's own is where it should be")]
-    NothingToMove {
-        /// Where it was looked for.
-        path: PathBuf,
-    },
     /// The fleet file does not say where in R2.
     #[error("the fleet file does not keep its state in R2")]
     NoStore,
@@ -60,8 +54,7 @@ impl Error {
             Self::Token { .. } => "WL0452",
             Self::NothingBefore { .. } => "WL0453",
             Self::Unproven { .. } => "WL0454",
-            Self::NothingToMove { .. } => "WL0455",
-            Self::NoStore => "WL0456",
+            Self::NoStore => "WL0455",
         }
     }
 
@@ -72,7 +65,6 @@ impl Error {
             Self::Token { .. } => "make a new one at https://dash.cloudflare.com/profile/api-tokens",
             Self::NothingBefore { .. } => "`windlass cloudflare deploy` deploys what the fleet file says",
             Self::Unproven { .. } => "ask again with `windlass cloudflare test`; Cloudflare may take a minute to be everywhere",
-            Self::NothingToMove { .. } => "name Terraform's state with --terraform FILE",
             Self::NoStore => "write `store = \"r2://BUCKET/PREFIX\"` in [state], or say --to r2://BUCKET/PREFIX",
         }
     }
@@ -80,7 +72,7 @@ impl Error {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let bad = matches!(error, Error::NothingToMove { .. } | Error::NoStore);
+        let bad = matches!(error, Error::NoStore);
         let failure = Self::new(error.code(), error.to_string(), error.help());
         if bad { failure.bad_input() } else { failure }
     }

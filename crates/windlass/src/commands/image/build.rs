@@ -53,10 +53,7 @@ enum Machine {
 
 /// Runs the command.
 pub fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
-    let environment = match &context.environment {
-        Some(name) => name.parse().map_err(|()| Error::Environment { asked: name.clone() })?,
-        None => Environment::default(),
-    };
+    let environment = environment(context)?;
     let architecture = match args.architecture {
         Machine::Amd64 => Architecture::Amd64,
         Machine::Arm64 => Architecture::Arm64,
@@ -99,6 +96,14 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the image is for.
+pub fn environment(context: &Context) -> Result<Environment, Failure> {
+    Ok(match &context.environment {
+        Some(name) => name.parse().map_err(|()| Error::Environment { asked: name.clone() })?,
+        None => Environment::default(),
+    })
 }
 
 /// The program, and its version where it was asked already.

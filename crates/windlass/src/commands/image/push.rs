@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use secrecy::{ExposeSecret as _, SecretString};
-use windlass_image::Image;
+use windlass_image::{Image, Layout};
 use windlass_image::cloudflare::{self, Account};
 use windlass_image::push::{self, Credentials, Options, Pushed};
 
@@ -50,24 +50,35 @@ pub struct Args {
 
 /// Runs the command.
 pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
-    // The first one installed counts; it does not matter by whom.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let layout = args.layout.open(context)?;
-    let reference = push::parse(&args.reference).map_err(failure)?;
+    push::parse(&args.reference).map_err(failure)?;
     let named = args.image.or_else(|| {
         let is_there = layout.names().is_ok_and(|names| names.contains(&args.reference));
         is_there.then(|| args.reference.clone())
     });
     let image = chosen(&layout, named.as_deref())?;
-    let (target, credentials) = who(&args.reference, reference.registry(), context).await?;
-    let bar = progress_bar(&image, context);
+    print(&send(&layout, &image, &args.reference, context).await?, context)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Pushes an image, as whoever the registry wants to hear.
+pub async fn send(
+    layout: &Layout,
+    image: &Image,
+    reference: &str,
+    context: &Context,
+) -> Result<Pushed, Failure> {
+    // The first one installed counts; it does not matter by whom.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let registry = push::parse(reference).map_err(failure)?;
+    let (target, credentials) = who(reference, registry.registry(), context).await?;
+    let bar = progress_bar(image, context);
     let shown = bar.clone();
     let progress: Arc<dyn Fn(u64) + Send + Sync> = Arc::new(move |position| shown.set_position(position));
     let options = Options { credentials, progress, ..Options::default() };
-    let pushed = push::push(&layout, &image, &target, &options).await;
+    let pushed = push::push(layout, image, &target, &options).await;
     bar.finish_and_clear();
-    print(&pushed.map_err(failure)?, context)?;
-    Ok(ExitCode::SUCCESS)
+    pushed.map_err(failure)
 }
 
 fn print(pushed: &Pushed, context: &Context) -> Result<(), Failure> {
