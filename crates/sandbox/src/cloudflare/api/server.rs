@@ -155,12 +155,14 @@ impl Service {
             engine: engine.as_ref().map(|engine| engine.socket().to_owned()),
             bindings: bindings.local_addr().map_err(in_directory)?,
         };
+        let workers_place = Workers::new(place);
+        workers_place.end_trials().await.map_err(in_directory)?;
         let limit = options.switches.rate_limit;
         let shared = Arc::new(Api {
             kv: KvStore::open(&directory.join("kv")).map_err(in_directory)?,
             disk,
             stores,
-            workers: Workers::new(place),
+            workers: workers_place,
             engine: Mutex::new(engine),
             switches: Mutex::new(options.switches),
             r2_keys,
@@ -171,7 +173,7 @@ impl Service {
             api: shared,
             faults: Mutex::default(),
             requests: Mutex::default(),
-            rate: Mutex::new(Rate { limit, ..Rate::default() }),
+            rate: Mutex::new(Rate::new(limit)),
         });
         Ok(Self { api, workers, bindings, admin, shared, account, r2, lock })
     }
