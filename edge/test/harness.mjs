@@ -4,6 +4,7 @@
 import { spawn } from "node:child_process";
 import { createHash, createHmac, randomUUID } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { Agent, request } from "node:http";
 import { createRequire } from "node:module";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -262,9 +263,38 @@ export function delivery(body, { event = "push", id = randomUUID(), secret = SEC
     };
 }
 
-/** Posts a delivery; gives the status and what the answer says. */
+/** Sends a request; gives the status, the headers and the text of the answer. Without a body, but with its length among
+ * the headers, only the head is sent. */
+export function send(url, { method = "GET", headers = {}, body } = {}) {
+    return new Promise((resolve, reject) => {
+        const announced = body === undefined && Number(headers["Content-Length"] ?? 0) > 0;
+        const sent = request(url, { method, headers, agent: announced ? false : agent });
+        sent.on("response", (response) => {
+            let text = "";
+            response.setEncoding("utf8");
+            response.on("data", (part) => {
+                text += part;
+            });
+            response.on("end", () => {
+                if (announced) sent.destroy();
+                resolve({ status: response.statusCode, headers: response.headers, text });
+            });
+            response.on("error", reject);
+        });
+        sent.on("error", reject);
+        if (announced) sent.flushHeaders();
+        else sent.end(body);
+    });
+}
+
+const agent = new Agent({ keepAlive: true });
+
+/** Posts a delivery; gives what the answer says, and its HTTP status as `status`. */
 export async function post(worker, { body, headers }) {
-    const response = await fetch(`${worker.url}/github`, { method: "POST", body, headers });
-    const text = await response.text();
-    return { status: response.status, ...(text === "" ? {} : JSON.parse(text)) };
+    const { status, text } = await send(`${worker.url}/github`, {
+        method: "POST",
+        body,
+        headers: { ...headers, "Content-Length": body.length },
+    });
+    return { ...(text === "" ? {} : JSON.parse(text)), status };
 }
