@@ -7,6 +7,7 @@
 
 mod asked;
 mod delivery;
+pub mod edge;
 pub mod engine;
 pub mod filestore;
 mod fleet;
