@@ -32,7 +32,15 @@ if (kind === "unit") {
 const flags = globalThis.WebSocket === undefined ? ["--experimental-websocket"] : [];
 const { status } = spawnSync(
     process.execPath,
-    [...flags, "--test", "--test-concurrency=1", "--test-timeout=240000", ...options, ...files],
+    [
+        ...flags,
+        "--test",
+        "--test-reporter=spec",
+        "--test-concurrency=1",
+        "--test-timeout=240000",
+        ...options,
+        ...files,
+    ],
     {
         stdio: "inherit",
     },

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { Objm } from "@nats-io/obj";
 import { messages, outbox, startEdge } from "../edge.mjs";
-import { delivery, post, root, SECRET, send, until } from "../harness.mjs";
+import { delivery, post, root, SECRET, send, until, examples as webhookExamples } from "../harness.mjs";
 
 const vectors = JSON.parse(readFileSync(join(root, "..", "tests", "vectors", "errors.json"), "utf8"));
 
@@ -50,11 +50,10 @@ test("everything that is refused is refused as the receiver does it, and nothing
 });
 
 test("every example payload of GitHub's is in the stream exactly once, byte for byte", async (t) => {
-    const path = process.env.WINDLASS_WEBHOOK_EXAMPLES;
-    if (path === undefined) return t.skip("WINDLASS_WEBHOOK_EXAMPLES is not set");
+    assert.ok(webhookExamples, "tools/fetch test-data, or WINDLASS_WEBHOOK_EXAMPLES");
     const edge = await startEdge(t);
     const sent = new Map();
-    for (const { name, examples } of JSON.parse(readFileSync(path, "utf8"))) {
+    for (const { name, examples } of JSON.parse(readFileSync(webhookExamples, "utf8"))) {
         for (const example of examples) {
             const one = delivery(JSON.stringify(example), { event: name });
             sent.set(one.id, one);
