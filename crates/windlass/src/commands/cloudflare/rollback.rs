@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use windlass_engine::wanted;
-use windlass_platforms::cloudflare::client::Deployment;
+use windlass_platforms::cloudflare::client::workers::Deployment;
 
 use super::error::Error;
 use super::{open, refused, told};

@@ -64,7 +64,7 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
     let (passed, failed, skipped) = (count(Outcome::Passed), count(Outcome::Failed), count(Outcome::Skipped));
     if context.json() {
         let totals = json!({ "passed": passed, "failed": failed, "skipped": skipped });
-        output::json(&json!({ "worker_url": target.worker, "trials": trials, "totals": totals }))?;
+        output::json(&json!({ "worker_url": target.worker.as_str(), "trials": trials, "totals": totals }))?;
     } else {
         let totals = format!("{passed} passed, {failed} failed, {skipped} skipped");
         writeln!(output::out(), "\n{}", paint(if failed > 0 { RED } else { GREEN }, totals))?;
@@ -88,7 +88,7 @@ fn line(trial: &Trial) -> String {
 fn target(args: Args, context: &Context) -> Result<Target, Failure> {
     let directory = RunDirectory::at(&context.directory);
     let record = RunRecord::read(&directory);
-    let nowhere = || Error::NoEdge { directory: directory.root().to_owned() };
+    let nowhere = || super::error::Error::NoEdge { directory: directory.root().to_owned() };
     let record = record.ok_or_else(nowhere)?;
     let edge = record.endpoints.cloudflare.as_ref();
     let worker = match args.worker_url {
