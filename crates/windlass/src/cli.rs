@@ -176,7 +176,8 @@ pub enum Command {
     /// Show the fleet's certificates, or change who signs them
     #[command(long_about = certificates::LONG_ABOUT)]
     Certificates(certificates::Args),
-    /// Export what is at Cloudflare's edge for other tools
+    /// Set up, deploy, test and take down the edge at Cloudflare
+    #[command(long_about = cloudflare::LONG_ABOUT)]
     Cloudflare(cloudflare::Args),
     /// Keep Terraform's state safe: migrate, verify, restore, encrypt
     State(state::Args),
