@@ -12,8 +12,8 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    agent, apply, certificates, completion, creds, doctor, down, events, explain, init, logs, nats, plan,
-    receive, sandbox, schema, state, state_records, status, topology, up, validate,
+    agent, apply, certificates, completion, creds, doctor, down, events, explain, image, init, logs, nats,
+    plan, receive, sandbox, schema, state, state_records, status, topology, up, validate,
 };
 use crate::context::{Context, Format};
 use crate::failure::{Error, Failure};
@@ -180,6 +180,8 @@ pub enum Command {
     State(state::Args),
     /// Watch, send, show and replay GitHub's events
     Events(events::Args),
+    /// Build the container image of an edge node, and push it
+    Image(image::Args),
     /// Check a fleet file and report every mistake in it
     #[command(long_about = validate::LONG_ABOUT)]
     Validate(validate::Args),

@@ -9,6 +9,7 @@ pub mod doctor;
 pub mod down;
 pub mod events;
 pub mod explain;
+pub mod image;
 pub mod init;
 pub mod logs;
 pub mod nats;
@@ -119,6 +120,10 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitCode, Failure> {
         Command::Events(args) => {
             log(LevelFilter::WARN);
             on_all_threads(events::run(args, context))
+        }
+        Command::Image(args) => {
+            log(LevelFilter::WARN);
+            on_all_threads(image::run(args, context))
         }
         Command::Receive(args) => {
             log(LevelFilter::INFO);

@@ -1,14 +1,40 @@
 //! What references stand for.
 
-use super::image::Image;
+use super::image::{Config, Image};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use windlass_image::{find, unpack_once};
 
 /// The images that can be run. Clones share one table, so whoever keeps one can change it while the engine runs.
 #[derive(Clone, Debug, Default)]
 pub struct Images {
     table: Arc<Mutex<BTreeMap<String, Image>>>,
+    layouts: Option<Layouts>,
+}
+
+/// Where images lie as OCI layouts, and where they are unpacked.
+#[derive(Clone, Debug)]
+struct Layouts {
+    directory: PathBuf,
+    unpacked: PathBuf,
+}
+
+impl Layouts {
+    /// An image by its name, unpacked under its digest: an image that was built anew is another one.
+    fn image(&self, reference: &str) -> Result<Image, windlass_image::Error> {
+        let (layout, image) = find(&self.directory, reference)?;
+        let root = unpack_once(&layout, &image, &self.unpacked)?;
+        let run = image.configuration.config().clone().unwrap_or_default();
+        let config = Config {
+            env: run.env().clone().unwrap_or_default(),
+            entrypoint: run.entrypoint().clone().unwrap_or_default(),
+            cmd: run.cmd().clone().unwrap_or_default(),
+            user: run.user().clone().unwrap_or_default(),
+        };
+        Ok(Image { root, config })
+    }
 }
 
 impl Images {
@@ -24,6 +50,14 @@ impl Images {
         self
     }
 
+    /// With the images that lie in a directory as OCI layouts, as `windlass image build` makes them: the directory is one
+    /// itself, or has some in it. They are unpacked below `unpacked` when they are asked for.
+    #[must_use]
+    pub fn layouts(mut self, directory: &Path, unpacked: &Path) -> Self {
+        self.layouts = Some(Layouts { directory: directory.to_owned(), unpacked: unpacked.to_owned() });
+        self
+    }
+
     /// From now on, this reference stands for this image. What runs goes on with the image that it was started from.
     pub fn insert(&self, reference: &str, image: Image) {
         self.table.lock().insert(reference.to_owned(), image);
@@ -34,11 +68,23 @@ impl Images {
         self.table.lock().remove(reference);
     }
 
-    /// What a reference stands for. As with Docker, one without a tag means `latest`.
-    pub(super) fn find(&self, reference: &str) -> Option<Image> {
-        let table = self.table.lock();
+    /// What a reference stands for: what was given for it, else the layout's of this name. As with Docker, one without a
+    /// tag means `latest`. It may unpack an image, so it blocks.
+    pub(super) fn find(&self, reference: &str) -> Result<Image, String> {
         let name = reference.rsplit('/').next().unwrap_or(reference);
-        let tagged = || (!name.contains([':', '@'])).then(|| format!("{reference}:latest"));
-        table.get(reference).or_else(|| table.get(&tagged()?)).cloned()
+        let tagged = (!name.contains([':', '@'])).then(|| format!("{reference}:latest"));
+        let references = || [Some(reference), tagged.as_deref()].into_iter().flatten();
+        if let Some(image) = references().find_map(|reference| self.table.lock().get(reference).cloned()) {
+            return Ok(image);
+        }
+        let mut why = String::new();
+        for reference in references().filter(|_| self.layouts.is_some()) {
+            match self.layouts.as_ref().map(|layouts| layouts.image(reference)) {
+                Some(Ok(image)) => return Ok(image),
+                Some(Err(error)) if why.is_empty() => why = format!(": {error}"),
+                _ => {}
+            }
+        }
+        Err(format!("No such image: {reference}{why}"))
     }
 }
