@@ -119,7 +119,7 @@ async fn what_a_container_is_given_and_what_it_leaves() {
     };
     let version = run("/nats-server%20--version").await;
     assert!(version["stdout"].as_str().unwrap().starts_with("nats-server: v"), "{version}");
-    assert_eq!(run("/nats-server%20--nonsense").await["code"], 1);
+    assert_eq!(run("/nats-server%20-c%20/nowhere").await["code"], 1);
     // A second server, which has to be told to end.
     let ended = run("/nats-server%20-p%20-1&then=9").await;
     assert_eq!(ended["code"], 137, "{ended}");
@@ -158,6 +158,8 @@ async fn a_killed_server_is_seen_and_comes_back_with_an_empty_disk() {
     let stream =
         jetstream::stream::Config { name: "S".into(), subjects: vec!["s".into()], ..Default::default() };
     context.create_stream(stream).await.unwrap();
+    // A client that comes back would start the container again before anybody looks.
+    drop(context);
     let killed = process(&edge);
     signal(pid(&killed), Signal::KILL);
     eventually("workerd sees it", async || {
@@ -234,10 +236,10 @@ async fn another_worker_takes_the_place_and_the_storage() {
         WORKER.replace("?state", "?state, in another version").replace("running:", "version: 2, running:");
     edge.workerd.deploy(edge::worker(&other)).await.unwrap();
     let state = edge.state("one").await;
-    assert_eq!((&state["version"], &state["starts"]), (&json!(2), &json!(1)));
+    assert_eq!(state["version"], 2);
     assert!(!server.is_alive(), "the former Worker's container was ended");
     edge.varz("one").await;
-    assert_eq!(edge.state("one").await["starts"], 2);
+    assert_eq!(edge.state("one").await["starts"], 2, "the storage was kept");
     let answers = asking.await.unwrap();
     // What was under way when the former workerd was killed is cut; nothing is refused, and nothing else fails.
     assert!(answers.iter().filter(|status| **status == 200).count() >= answers.len() - 1, "{answers:?}");
@@ -305,21 +307,29 @@ async fn an_instance_that_keeps_the_old_image() {
     edge.workerd.deploy(worker).await.unwrap();
     let (status, body) = edge.ask("/one/varz").await;
     assert_eq!(status, 503);
-    assert!(
-        body.contains("nats:3") || edge.state("one").await["ended"].to_string().contains("nats:3"),
-        "{body}"
-    );
+    assert!(body.contains("failed to start"), "{body}");
     drop(edge.stop().await);
 }
 
-/// An engine in a process of its own.
-fn engine_process(directory: &Path) -> Child {
+/// An engine in a process of its own. It is asked to end when this is dropped.
+struct EngineProcess(Child);
+
+impl Drop for EngineProcess {
+    fn drop(&mut self) {
+        if matches!(self.0.try_wait(), Ok(None)) {
+            signal(i32::try_from(self.0.id()).unwrap(), Signal::TERM);
+            let _ = self.0.wait();
+        }
+    }
+}
+
+fn engine_process(directory: &Path) -> EngineProcess {
     let mut command = Command::new(env!("CARGO_BIN_EXE_container-engine"));
     let mut child = command.arg(directory).stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     assert_eq!(line, "ready\n");
-    child
+    EngineProcess(child)
 }
 
 fn engine_pid(socket: &Path) -> Identity {
@@ -345,17 +355,20 @@ async fn a_killed_engine_leaves_nothing_behind() {
     assert_eq!(ask().await.0, 200);
     let first = engine_pid(&socket);
 
-    process.kill().unwrap();
-    process.wait().unwrap();
+    process.0.kill().unwrap();
+    process.0.wait().unwrap();
     assert!(first.is_alive(), "a process outlives the engine that was killed");
     let mut process = engine_process(directory.path());
     assert!(!first.is_alive(), "and is ended by the next");
+    // workerd keeps the ports of the side-cars in mind, which are gone: it has to begin anew, too.
+    let State::Ready { pid, .. } = workerd.state() else { panic!("{:?}", workerd.state()) };
+    signal(i32::try_from(pid).unwrap(), Signal::KILL);
     eventually("workerd starts it again", async || ask().await.0 == 200).await;
     let second = engine_pid(&socket);
 
     // Asked to end, an engine ends what it started first.
-    signal(i32::try_from(process.id()).unwrap(), Signal::TERM);
-    assert!(process.wait().unwrap().success());
+    signal(i32::try_from(process.0.id()).unwrap(), Signal::TERM);
+    assert!(process.0.wait().unwrap().success());
     assert!(!second.is_alive());
     workerd.shutdown().await;
     assert_eq!(end_processes_of(directory.path()), [""; 0], "processes that were left");

@@ -175,7 +175,7 @@ async fn run_cloudflare(args: CloudflareArgs, context: &Context) -> Result<ExitC
     let mut signals = Signals::take()?;
     let data = args.data_directory.clone().unwrap_or_else(|| context.directory.join("cloudflare"));
     let layouts = args.images.clone().unwrap_or_else(|| context.directory.join("images"));
-    let images = engine::Images::new().with_layouts(&layouts, &data.join("images"));
+    let images = engine::Images::new().layouts(&layouts, &data.join("images"));
     for (reference, root) in &args.image {
         images.insert(reference, engine::Image { root: root.clone(), config: engine::Config::default() });
     }

@@ -171,11 +171,11 @@ async fn route(shared: Arc<Shared>, request: Request<Incoming>) -> Answer {
         (&Method::GET, ["networks", name]) => found(&json!({
             "Name": name, "IPAM": { "Config": [{ "Subnet": "127.0.0.0/8", "Gateway": "127.0.0.1" }] }
         })),
-        (&Method::GET, ["images", name @ .., "json"]) => image(&shared, &name.join("/")),
+        (&Method::GET, ["images", name @ .., "json"]) => image(&shared, &name.join("/")).await,
         (&Method::GET, ["containers", "json"]) => list(&shared, &query),
         (&Method::POST, ["containers", "create"]) => {
             let name = query.get("name").cloned().unwrap_or_default();
-            create(&shared, name, parsed(&read(request).await?)?)
+            create(&shared, name, parsed(&read(request).await?)?).await
         }
         (&Method::GET, ["containers", name, "json"]) => {
             inspect(&*shared.container(name).ok_or_else(|| Problem::no_container(name))?)
@@ -223,8 +223,8 @@ fn is_true(value: Option<&String>) -> bool {
     value.is_some_and(|value| matches!(value.as_str(), "1" | "true" | "True"))
 }
 
-fn image(shared: &Shared, reference: &str) -> Answer {
-    let image = shared.image(reference)?;
+async fn image(shared: &Shared, reference: &str) -> Answer {
+    let image = shared.image(reference).await?;
     let image::Config { env, entrypoint, cmd, user } = &image.config;
     found(&json!({
         "Id": reference, "RepoTags": [reference], "Os": "linux",
@@ -252,14 +252,14 @@ fn list(shared: &Shared, query: &BTreeMap<String, String>) -> Answer {
     found(&Value::Array(rows))
 }
 
-fn create(shared: &Shared, name: String, create: Create) -> Answer {
+async fn create(shared: &Shared, name: String, create: Create) -> Answer {
     let name = if name.is_empty() { format!("windlass-{}", uuid::Uuid::new_v4().simple()) } else { name };
     if !is_container_name(&name) {
         return Err(Problem::bad(format!("Invalid container name ({name})")));
     }
     let is_side_car = is_side_car_image(&create.image);
     if !is_side_car {
-        shared.image(&create.image)?;
+        shared.image(&create.image).await?;
     }
     let mode = create.host_config.unwrap_or_default().network_mode.unwrap_or_default();
     let network = match mode.strip_prefix("container:") {
@@ -320,7 +320,7 @@ async fn start(shared: &Shared, container: Arc<Container>) -> Answer {
     }
     let name = container.name.clone();
     let (image, effects) =
-        if container.side_car.is_some() { (None, Vec::new()) } else { shared.to_run(&container)? };
+        if container.side_car.is_some() { (None, Vec::new()) } else { shared.to_run(&container).await? };
     container.start(image, &effects).await.map_err(|problem| refused(&name, problem))?;
     Ok(empty(StatusCode::NO_CONTENT))
 }
@@ -437,14 +437,21 @@ fn inspect_exec(exec: &Exec) -> Answer {
 }
 
 impl Shared {
-    fn image(&self, reference: &str) -> Result<image::Image, Problem> {
-        let missing = || Problem(StatusCode::NOT_FOUND, format!("No such image: {reference}"));
-        self.images.find(reference).ok_or_else(missing)
+    async fn image(&self, reference: &str) -> Result<image::Image, Problem> {
+        let (images, reference) = (self.images.clone(), reference.to_owned());
+        let found = tokio::task::spawn_blocking(move || images.find(&reference)).await;
+        match found {
+            Ok(found) => found.map_err(|why| Problem(StatusCode::NOT_FOUND, why)),
+            Err(panic) => Err(Problem(StatusCode::INTERNAL_SERVER_ERROR, panic.to_string())),
+        }
     }
 
     /// What to run for a container, and which faults its start meets.
-    fn to_run(&self, container: &Container) -> Result<(Option<image::Image>, Vec<super::Effect>), Problem> {
-        let asked = self.image(&container.spec.image)?;
+    async fn to_run(
+        &self,
+        container: &Container,
+    ) -> Result<(Option<image::Image>, Vec<super::Effect>), Problem> {
+        let asked = self.image(&container.spec.image).await?;
         let effects = self.faults.lock().meet(&container.name, &container.spec.image);
         let mut ran = self.ran.lock();
         let run = match ran.get(&container.name) {

@@ -5,6 +5,7 @@ use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use windlass_image::{find, unpack_once};
 
 /// The images that can be run. Clones share one table, so whoever keeps one can change it while the engine runs.
 #[derive(Clone, Debug, Default)]
@@ -13,13 +14,27 @@ pub struct Images {
     layouts: Option<Layouts>,
 }
 
-/// Where images lie that the table does not name.
+/// Where images lie as OCI layouts, and where they are unpacked.
 #[derive(Clone, Debug)]
 struct Layouts {
-    /// An OCI layout, or a directory of such.
     directory: PathBuf,
-    /// Where they are unpacked, each once.
     unpacked: PathBuf,
+}
+
+impl Layouts {
+    /// An image by its name, unpacked under its digest: an image that was built anew is another one.
+    fn image(&self, reference: &str) -> Result<Image, windlass_image::Error> {
+        let (layout, image) = find(&self.directory, reference)?;
+        let root = unpack_once(&layout, &image, &self.unpacked)?;
+        let run = image.configuration.config().clone().unwrap_or_default();
+        let config = Config {
+            env: run.env().clone().unwrap_or_default(),
+            entrypoint: run.entrypoint().clone().unwrap_or_default(),
+            cmd: run.cmd().clone().unwrap_or_default(),
+            user: run.user().clone().unwrap_or_default(),
+        };
+        Ok(Image { root, config })
+    }
 }
 
 impl Images {
@@ -28,17 +43,18 @@ impl Images {
         Self::default()
     }
 
-    /// With the images of the OCI layouts in `directory` as well, as `windlass image build` makes them. What is run of them
-    /// is unpacked below `unpacked`. They are looked for when they are needed, so one that is built later is found, too.
-    #[must_use]
-    pub fn with_layouts(self, directory: &Path, unpacked: &Path) -> Self {
-        Self { layouts: Some(Layouts { directory: directory.to_owned(), unpacked: unpacked.to_owned() }), ..self }
-    }
-
     /// With one more image.
     #[must_use]
     pub fn with(self, reference: &str, image: Image) -> Self {
         self.insert(reference, image);
+        self
+    }
+
+    /// With the images that lie in a directory as OCI layouts, as `windlass image build` makes them: the directory is one
+    /// itself, or has some in it. They are unpacked below `unpacked` when they are asked for.
+    #[must_use]
+    pub fn layouts(mut self, directory: &Path, unpacked: &Path) -> Self {
+        self.layouts = Some(Layouts { directory: directory.to_owned(), unpacked: unpacked.to_owned() });
         self
     }
 
@@ -52,31 +68,23 @@ impl Images {
         self.table.lock().remove(reference);
     }
 
-    /// What a reference stands for. As with Docker, one without a tag means `latest`.
-    pub(super) fn find(&self, reference: &str) -> Option<Image> {
+    /// What a reference stands for: what was given for it, else the layout's of this name. As with Docker, one without a
+    /// tag means `latest`. It may unpack an image, so it blocks.
+    pub(super) fn find(&self, reference: &str) -> Result<Image, String> {
         let name = reference.rsplit('/').next().unwrap_or(reference);
         let tagged = (!name.contains([':', '@'])).then(|| format!("{reference}:latest"));
-        let table = self.table.lock();
-        let known = table.get(reference).or_else(|| table.get(tagged.as_ref()?)).cloned();
-        drop(table);
-        let layouts = || self.layouts.as_ref()?.find(tagged.as_deref().unwrap_or(reference));
-        known.or_else(layouts)
-    }
-}
-
-impl Layouts {
-    fn find(&self, reference: &str) -> Option<Image> {
-        let (layout, image) = windlass_image::find(&self.directory, reference).ok()?;
-        let root = windlass_image::unpack_once(&layout, &image, &self.unpacked)
-            .map_err(|error| tracing::warn!(%error, reference, "the image cannot be unpacked"))
-            .ok()?;
-        let run = image.configuration.config().clone().unwrap_or_default();
-        let config = Config {
-            env: run.env().clone().unwrap_or_default(),
-            entrypoint: run.entrypoint().clone().unwrap_or_default(),
-            cmd: run.cmd().clone().unwrap_or_default(),
-            user: run.user().clone().unwrap_or_default(),
-        };
-        Some(Image { root, config })
+        let references = || [Some(reference), tagged.as_deref()].into_iter().flatten();
+        if let Some(image) = references().find_map(|reference| self.table.lock().get(reference).cloned()) {
+            return Ok(image);
+        }
+        let mut why = String::new();
+        for reference in references().filter(|_| self.layouts.is_some()) {
+            match self.layouts.as_ref().map(|layouts| layouts.image(reference)) {
+                Some(Ok(image)) => return Ok(image),
+                Some(Err(error)) if why.is_empty() => why = format!(": {error}"),
+                _ => {}
+            }
+        }
+        Err(format!("No such image: {reference}{why}"))
     }
 }

@@ -17,7 +17,8 @@
 //! - **Image.** See [`image`]. [`Images`] says what a reference stands for; it may be changed while the engine runs.
 //!
 //! Processes do not outlive the engine. When it is stopped, it ends them. When it was killed, the next engine in the
-//! same directory ends what was left, by process id and start time, before it answers.
+//! same directory ends what was left, by process id and start time, before it answers. A workerd that has outlived its
+//! engine has to be started again: it keeps the ports of the side-cars in mind, and they are gone.
 //!
 //! The admin calls, on the same socket, are for tests in other processes:
 //!

@@ -77,8 +77,12 @@ pub async fn validate(
     let launch = Launch { binary, directory, around, listener: &listener, name: "trial", within };
     let mut running = Running::start(&launch, worker).await?;
     running.kill().await;
-    Ok(())
+    let said = running.said();
+    if said.contains(NO_CLASS) { Err(Error::Worker { worker: worker.name.clone(), said }) } else { Ok(()) }
 }
+
+/// What workerd only warns of, and Cloudflare refuses: a class that the main module does not export.
+const NO_CLASS: &str = "no such Durable Object class is exported";
 
 fn check(worker: &Worker) -> Result<(), Error> {
     match worker.mistake() {
