@@ -30,6 +30,11 @@ pub struct Standing {
 }
 
 impl Rate {
+    /// Nothing is counted yet.
+    pub fn new(limit: Option<u32>) -> Self {
+        Self { limit, counted: HashMap::new() }
+    }
+
     /// Counts a request of a token.
     pub fn count(&mut self, token: &str, now: u64) -> Standing {
         let limit = self.limit.unwrap_or(LIMIT);
@@ -69,7 +74,7 @@ mod tests {
 
     #[test]
     fn the_third_is_too_many_until_the_window_ends() {
-        let mut rate = Rate { limit: Some(2), ..Rate::default() };
+        let mut rate = Rate::new(Some(2));
         assert_eq!(rate.count("a", 0).remaining, 1);
         assert!(!rate.count("a", 1000).exceeded);
         let third = rate.count("a", 2000);

@@ -167,7 +167,7 @@ impl Service {
             api: shared,
             faults: Mutex::default(),
             requests: Mutex::default(),
-            rate: Mutex::new(Rate { limit, ..Rate::default() }),
+            rate: Mutex::new(Rate::new(limit)),
         });
         Ok(Self { api, workers, bindings, admin, shared, account, r2, lock })
     }
