@@ -1,7 +1,10 @@
 //! A Worker in the real workerd, with containers that are processes.
 
 use crate::tools;
+use serde_json::Value;
 use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use windlass_sandbox::cloudflare::engine::{self, Config, Image, Images};
@@ -86,4 +89,42 @@ impl Edge {
 pub async fn start_engine(directory: &Path) -> engine::Handle {
     let images = Images::new().with(IMAGE, image(&directory.join("image")));
     engine::start(engine::Options::new(directory.join("engine"), images)).await.expect("an engine starts")
+}
+
+/// One call to the engine, as Docker's client makes it.
+pub fn call(socket: &Path, method: &str, target: &str, body: &Value) -> (u16, Value) {
+    let mut stream = UnixStream::connect(socket).expect("the engine listens");
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    let head = format!("{method} {target} HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n");
+    write!(stream, "{head}Content-Length: {}\r\n\r\n{body}", body.len()).expect("a request");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+    (status, serde_json::from_str(body).unwrap_or(Value::Null))
+}
+
+impl Edge {
+    /// Asks the Worker.
+    pub async fn ask(&self, path: &str) -> (u16, String) {
+        crate::get(&format!("{}{path}", self.workerd.url())).await
+    }
+
+    /// What an object says of itself.
+    pub async fn state(&self, name: &str) -> Value {
+        serde_json::from_str(&self.ask(&format!("/{name}?state")).await.1).expect("JSON")
+    }
+
+    /// What the server in a container says of itself.
+    pub async fn varz(&self, name: &str) -> Value {
+        let (status, body) = self.ask(&format!("/{name}/varz")).await;
+        assert_eq!(status, 200, "{body}\n{}", fs::read_to_string(self.workerd.log()).unwrap_or_default());
+        serde_json::from_str(&body).expect("JSON")
+    }
+
+    /// A NATS client over WebSocket through the Worker.
+    pub async fn connect(&self, name: &str) -> async_nats::Client {
+        let url = format!("ws://{}/{name}/", self.workerd.address());
+        async_nats::connect(url).await.expect("a client through the Worker")
+    }
 }

@@ -55,6 +55,7 @@ export class Node extends DurableObject {
     }
     if (url.searchParams.has("exec")) {
       const run = await container.exec(url.searchParams.get("exec").split(" "), { stdout: "pipe", stderr: "pipe" });
+      if (url.searchParams.has("then")) run.kill(Number(url.searchParams.get("then")));
       const output = await run.output();
       const text = (bytes) => new TextDecoder().decode(bytes);
       return Response.json({ code: output.exitCode, stdout: text(output.stdout), stderr: text(output.stderr) });

@@ -8,6 +8,7 @@ use super::answer::Refusal;
 use super::state::{Deployment, Script};
 use super::workers::{Bound, Spec, spec};
 use crate::cloudflare::Error;
+use crate::cloudflare::left;
 use crate::cloudflare::workerd::{self, Binding, DurableObject, Endpoint, Module, ModuleKind, Value, Worker};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -102,6 +103,15 @@ impl Workers {
         }
     }
 
+    /// Ends the trials that a stand-in left behind that was killed.
+    pub async fn end_trials(&self) -> io::Result<()> {
+        for trial in read_dir(&self.directory.join("trials"))? {
+            left::end(&trial).await?;
+            remove(&trial)?;
+        }
+        Ok(())
+    }
+
     /// What a request to a binding carries.
     pub fn pass(&self) -> &str {
         &self.pass
@@ -135,7 +145,8 @@ impl Workers {
             return Ok(0);
         };
         let directory = self.directory.join("trials").join(super::state::new_id());
-        fs::create_dir_all(&directory)?;
+        // Records of what is started are kept there.
+        fs::create_dir_all(directory.join("running"))?;
         let begun = Instant::now();
         let tried = block_on(workerd::validate(binary, &directory, &worker, READY_WITHIN));
         let took = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);

@@ -151,12 +151,14 @@ impl Service {
             engine: engine.as_ref().map(|engine| engine.socket().to_owned()),
             bindings: bindings.local_addr().map_err(in_directory)?,
         };
+        let workers_place = Workers::new(place);
+        workers_place.end_trials().await.map_err(in_directory)?;
         let limit = options.switches.rate_limit;
         let shared = Arc::new(Api {
             kv: KvStore::open(&directory.join("kv")).map_err(in_directory)?,
             disk,
             stores,
-            workers: Workers::new(place),
+            workers: workers_place,
             engine: Mutex::new(engine),
             switches: Mutex::new(options.switches),
             r2_keys,

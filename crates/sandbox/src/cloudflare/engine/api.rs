@@ -1,13 +1,14 @@
 //! The calls of Docker's Engine API that workerd and miniflare make, and the admin calls.
 
 use super::container::{Container, Refused, Spec};
-use super::exec::{Exec, ExecState};
+use super::exec::{Exec, ExecState, Work};
 use super::fault::Fault;
 use super::filter::Filter;
 use super::lifecycle::{Condition, State, Step};
 use super::name::{is_container_name, is_side_car_image};
 use super::server::Shared;
 use super::side_car::Network;
+use super::wrapped::{self, Wrapped};
 use super::{address, image};
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
@@ -372,19 +373,34 @@ fn exec(shared: &Shared, id: &str) -> Result<Arc<Exec>, Problem> {
 fn create_exec(shared: &Shared, container: Arc<Container>, create: CreateExec) -> Answer {
     let not_running = || Problem::conflict(format!("container {} is not running", container.name));
     let (image, env) = container.running().ok_or_else(not_running)?;
-    let start = image.exec(&create.cmd, &env, &create.env.unwrap_or_default(), std::path::Path::exists);
-    let start = start.map_err(Problem::bad)?;
-    let id = uuid::Uuid::new_v4().simple().to_string();
-    let exec = Exec {
-        id: id.clone(),
-        container,
-        start,
-        root: image.root,
-        with_input: create.attach_stdin,
-        state: Mutex::default(),
+    let (command, key) = match wrapped::read(&create.cmd) {
+        Wrapped::Run { key, command } => (command, Some(key.to_owned())),
+        Wrapped::Plain => (create.cmd.as_slice(), None),
+        Wrapped::Signal { key, signal } => {
+            let other =
+                shared.execs.lock().values().find(|exec| exec.key.as_deref() == Some(key)).map(Arc::clone);
+            let (Some(other), Some(signal)) = (other, signal_of(signal)) else {
+                return Err(Problem::bad("a signal for a command that is not there"));
+            };
+            return Ok(insert_exec(shared, container, Work::Signal(other, signal), None, false));
+        }
     };
+    let start = image.exec(command, &env, &create.env.unwrap_or_default(), std::path::Path::exists);
+    let work = Work::Program(start.map_err(Problem::bad)?, image.root);
+    Ok(insert_exec(shared, container, work, key, create.attach_stdin))
+}
+
+fn insert_exec(
+    shared: &Shared,
+    container: Arc<Container>,
+    work: Work,
+    key: Option<String>,
+    with_input: bool,
+) -> Response<Full<Bytes>> {
+    let id = uuid::Uuid::new_v4().simple().to_string();
+    let exec = Exec { id: id.clone(), container, work, key, with_input, state: Mutex::default() };
     shared.execs.lock().insert(id.clone(), Arc::new(exec));
-    Ok(with(StatusCode::CREATED, &json!({ "Id": id })))
+    with(StatusCode::CREATED, &json!({ "Id": id }))
 }
 
 async fn start_exec(exec: Arc<Exec>, mut request: Request<Incoming>) -> Answer {

@@ -5,11 +5,11 @@ use super::container::{Container, collect, command};
 use super::image::Start;
 use super::lifecycle::Condition;
 use crate::cloudflare::left::Record;
-use crate::cloudflare::process;
+use crate::cloudflare::process::raw;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
-use rustix::process::{Signal, kill_process_group};
+use rustix::process::{Signal, kill_process, kill_process_group};
 use std::io;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -26,10 +26,19 @@ const STDERR: u8 = 2;
 pub(super) struct Exec {
     pub(super) id: String,
     pub(super) container: Arc<Container>,
-    pub(super) start: Start,
-    pub(super) root: PathBuf,
+    pub(super) work: Work,
+    /// The key by which workerd speaks of it.
+    pub(super) key: Option<String>,
     pub(super) with_input: bool,
     pub(super) state: Mutex<ExecState>,
+}
+
+/// What a command does.
+pub(super) enum Work {
+    /// It runs a program, in this directory.
+    Program(Start, PathBuf),
+    /// It sends a signal to another command.
+    Signal(Arc<Exec>, Signal),
 }
 
 /// Where a command is.
@@ -82,8 +91,23 @@ impl Exec {
         if *state != ExecState::Created {
             return Err(io::Error::other("it has been started already"));
         }
+        let (start, root) = match &self.work {
+            Work::Program(start, root) => (start, root),
+            Work::Signal(to, signal) => {
+                *state = ExecState::Exited(if to.signal(*signal) { 0 } else { 1 });
+                // There is nothing to carry: the stream begins and ends.
+                if let Some(connection) = connection {
+                    tokio::spawn(async move {
+                        if let Ok(upgraded) = connection.await {
+                            let _ = TokioIo::new(upgraded).shutdown().await;
+                        }
+                    });
+                }
+                return Ok(());
+            }
+        };
         let record = Record::before(&self.container.directory)?;
-        let mut command = command(&self.start, &record, &self.root);
+        let mut command = command(start, &record, root);
         if connection.is_some() {
             command.stdout(Stdio::piped()).stderr(Stdio::piped());
             if self.with_input {
@@ -144,10 +168,18 @@ impl Exec {
         Ok(())
     }
 
+    /// Sends a signal to it. False if it does not run.
+    fn signal(&self, signal: Signal) -> bool {
+        match *self.state.lock() {
+            ExecState::Running(pid) => raw(pid).is_some_and(|pid| kill_process(pid, signal).is_ok()),
+            _ => false,
+        }
+    }
+
     /// Kills it and what it started.
     pub(super) fn kill(&self) {
         if let ExecState::Running(pid) = *self.state.lock() {
-            let _ = process::raw(pid).map(|pid| kill_process_group(pid, Signal::KILL));
+            let _ = raw(pid).map(|pid| kill_process_group(pid, Signal::KILL));
         }
     }
 }

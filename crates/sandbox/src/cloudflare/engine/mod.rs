@@ -39,6 +39,7 @@ pub mod lifecycle;
 pub mod name;
 mod server;
 mod side_car;
+pub mod wrapped;
 
 pub use container::View;
 pub use fault::{Effect, Fault};
