@@ -22,7 +22,7 @@ const result = await build({
     external: ["cloudflare:workers", "node:crypto"],
     minifySyntax: true,
     minifyWhitespace: true,
-    legalComments: "none",
+    legalComments: "eof",
     charset: "utf8",
     banner: { js: "// Made from edge/src by `npm run build`; do not edit." },
     write: !check,

@@ -28,8 +28,22 @@ if (kind === "unit") {
     });
     files = readdirSync(built).map((name) => join(built, name));
 }
-const { status } = spawnSync(process.execPath, ["--test", "--test-concurrency=1", ...options, ...files], {
-    stdio: "inherit",
-});
+// Node 22 has WebSocket without being asked.
+const flags = globalThis.WebSocket === undefined ? ["--experimental-websocket"] : [];
+const { status } = spawnSync(
+    process.execPath,
+    [
+        ...flags,
+        "--test",
+        "--test-reporter=spec",
+        "--test-concurrency=1",
+        "--test-timeout=240000",
+        ...options,
+        ...files,
+    ],
+    {
+        stdio: "inherit",
+    },
+);
 if (built) rmSync(built, { recursive: true });
 process.exitCode = status ?? 1;

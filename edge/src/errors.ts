@@ -8,11 +8,7 @@ export const ERRORS = {
         401,
         "send 'Authorization: Bearer' with the fleet's API token, or come through Cloudflare Access",
     ],
-    noRegion: [
-        "WL1002",
-        404,
-        "use one of the cluster's [clusters.NAME] regions; `windlass status` lists them",
-    ],
+    noRegion: ["WL1002", 404, "use a region that [clusters.NAME] regions in the fleet file names"],
     upgradeNeeded: ["WL1003", 426, "connect with a NATS client or a leaf node by wss://"],
     notFound: ["WL1004", 404, "see edge/README.md for the routes of the API"],
     noNode: [

@@ -3,7 +3,17 @@
 
 import { spawn } from "node:child_process";
 import { createHash, createHmac, randomUUID } from "node:crypto";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import {
+    copyFileSync,
+    existsSync,
+    mkdirSync,
+    mkdtempSync,
+    readFileSync,
+    realpathSync,
+    rmSync,
+    writeFileSync,
+} from "node:fs";
+import { Agent, request } from "node:http";
 import { createRequire } from "node:module";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -74,7 +84,20 @@ export function start(program, args, options = {}) {
     };
 }
 
-export const natsServer = process.env.WINDLASS_NATS_SERVER ?? "nats-server";
+/** Where `tools/fetch` puts what is pinned. */
+const tools = join(root, "..", ".tools");
+
+function fetched(path) {
+    const file = join(tools, path);
+    return existsSync(file) ? file : undefined;
+}
+
+export const natsServer = fetched("bin/nats-server") ?? "nats-server";
+
+/** GitHub's published example of every payload. */
+export const examples =
+    process.env.WINDLASS_WEBHOOK_EXAMPLES ??
+    fetched("test-data/node_modules/@octokit/webhooks-examples/api.github.com/index.json");
 
 /** A hub: nats-server with JetStream and WebSocket. It can be stopped and started again on its ports and its data. */
 export async function startHub({ extra = "" } = {}) {
@@ -201,12 +224,16 @@ ${own("Outbox", "")}
 `;
 }
 
-export const workerdBinary =
-    process.env.WINDLASS_WORKERD ?? createRequire(import.meta.url)("workerd").default;
+/** workerd itself: what npm calls so is a script that starts it, and signals have to go to the program. */
+function workerd() {
+    const named =
+        process.env.WINDLASS_WORKERD ?? join(tools, "workerd", "node_modules", "workerd", "bin", "workerd");
+    if (readFileSync(named).subarray(0, 2).toString() !== "#!") return named;
+    return createRequire(realpathSync(named))("workerd").default;
+}
 
 /** The Worker in the real workerd. It can be killed and started again on its port and its storage. */
 export async function startWorker({ store, env, engine }) {
-    const { copyFileSync, mkdirSync } = await import("node:fs");
     const home = directory();
     const port = await freePort();
     mkdirSync(join(home.path, "storage"));
@@ -222,7 +249,7 @@ export async function startWorker({ store, env, engine }) {
                 config,
                 capnp({ port, store, storage: join(home.path, "storage"), engine, env: worker.env }),
             );
-            worker.process = start(workerdBinary, ["serve", "--experimental", config]);
+            worker.process = start(workerd(), ["serve", "--experimental", config]);
             await until("the Worker", async () => {
                 if (!worker.process.running()) throw new Error(worker.process.said());
                 return (await fetch(`${worker.url}/health`)).ok;
@@ -262,9 +289,38 @@ export function delivery(body, { event = "push", id = randomUUID(), secret = SEC
     };
 }
 
-/** Posts a delivery; gives the status and what the answer says. */
+/** Sends a request; gives the status, the headers and the text of the answer. Without a body, but with its length among
+ * the headers, only the head is sent. */
+export function send(url, { method = "GET", headers = {}, body } = {}) {
+    return new Promise((resolve, reject) => {
+        const announced = body === undefined && Number(headers["Content-Length"] ?? 0) > 0;
+        const sent = request(url, { method, headers, agent: announced ? false : agent });
+        sent.on("response", (response) => {
+            let text = "";
+            response.setEncoding("utf8");
+            response.on("data", (part) => {
+                text += part;
+            });
+            response.on("end", () => {
+                if (announced) sent.destroy();
+                resolve({ status: response.statusCode, headers: response.headers, text });
+            });
+            response.on("error", reject);
+        });
+        sent.on("error", reject);
+        if (announced) sent.flushHeaders();
+        else sent.end(body);
+    });
+}
+
+const agent = new Agent({ keepAlive: true });
+
+/** Posts a delivery; gives what the answer says, and its HTTP status as `status`. */
 export async function post(worker, { body, headers }) {
-    const response = await fetch(`${worker.url}/github`, { method: "POST", body, headers });
-    const text = await response.text();
-    return { status: response.status, ...(text === "" ? {} : JSON.parse(text)) };
+    const { status, text } = await send(`${worker.url}/github`, {
+        method: "POST",
+        body,
+        headers: { ...headers, "Content-Length": body.length },
+    });
+    return { ...(text === "" ? {} : JSON.parse(text)), status };
 }

@@ -25,6 +25,7 @@ fn codes_in_sources() -> BTreeMap<String, PathBuf> {
     for package in fs::read_dir(repository().join("crates")).unwrap() {
         files(&package.unwrap().path().join("src"), "rs", &mut sources);
     }
+    files(&repository().join("edge/src"), "ts", &mut sources);
     let mut codes = BTreeMap::new();
     for path in sources {
         for quoted in fs::read_to_string(&path).unwrap().split('"') {

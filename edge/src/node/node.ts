@@ -28,6 +28,8 @@ const START_PATIENCE = 60_000;
 /** How long a monitoring request may take. */
 const ASK_PATIENCE = 2_000;
 const TICK = 15_000;
+/** How long it takes at most to notice that a process has ended. */
+const NOTICE = 100;
 /** So many unanswered ticks make a server one that hangs. */
 const MAX_SILENT = 3;
 /** What keeps the container while nobody asks for it; every tick begins it anew. */
@@ -92,19 +94,29 @@ export class NatsNode extends DurableObject<Env> {
     /** Carries a connection to the server: `/<region>/<number>/clients` or `…/leaves`, an upgrade to WebSocket. */
     override async fetch(request: Request): Promise<Response> {
         const [, region, number, kind] = new URL(request.url).pathname.split("/");
+        const identity = { region: region ?? "", number: Number(number) };
+        const path = kind === "leaves" ? "/leafnode" : "/";
         try {
-            await this.#ensure({ region: region ?? "", number: Number(number) });
-            this.#memory = { ...this.#known(), activeAt: Date.now() };
-            const path = kind === "leaves" ? "/leafnode" : "/";
+            await this.#ensure(identity);
             // The answer's WebSocket is the container's own.
-            return await this.#container()
-                .getTcpPort(WEBSOCKET)
-                .fetch(new Request(`http://node${path}`, request));
+            return await this.#carry(path, request).catch(async () => {
+                // The server has just ended: that is noticed in a moment, and it is started again.
+                await sleep(NOTICE);
+                await this.#ensure(identity);
+                return this.#carry(path, request);
+            });
         } catch (error) {
             if (error instanceof EdgeError) return answer(error.kind, error.message);
             this.#save({ lastError: String(error) });
             return answer("nodeFailed", "the node's server did not take the connection");
         }
+    }
+
+    #carry(path: string, request: Request): Promise<Response> {
+        this.#memory = { ...this.#known(), activeAt: Date.now() };
+        return this.#container()
+            .getTcpPort(WEBSOCKET)
+            .fetch(new Request(`http://node${path}`, request));
     }
 
     /** Starts the server, if it does not run, and waits for its first answer. */
