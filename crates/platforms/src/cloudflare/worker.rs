@@ -13,8 +13,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, Deserialize)]
 #[serde(default)]
 pub struct Status {
-    /// The Worker's version.
-    pub version: String,
+    /// The Worker's version, where it knows it.
+    pub version: Option<String>,
     /// The hash of what nodes are started with now.
     pub config_hash: String,
     /// The regions by name.

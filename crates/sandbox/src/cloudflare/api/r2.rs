@@ -38,6 +38,10 @@ pub fn route(api: &Api, request: &Request, rest: &[&str]) -> Outcome {
         (method, ["buckets", bucket, kind @ ("lifecycle" | "lock" | "cors")]) => {
             place.rules(method, bucket, kind, request)
         }
+        (&Method::GET, ["buckets", bucket, "objects"]) => place.objects(bucket, request),
+        (&Method::DELETE, ["buckets", bucket, "objects", key @ ..]) if !key.is_empty() => {
+            place.delete_object(bucket, &key.join("/"))
+        }
         (&Method::POST, ["temp-access-credentials"]) => place.temporary(request),
         _ => Err(Refusal::no_route(&request.path)),
     }
@@ -154,6 +158,37 @@ impl Place<'_> {
         let class = one_of(class, CLASSES, "storage class")?;
         self.change(bucket, |known| known.storage_class = Some(class))?;
         self.get(bucket)
+    }
+
+    fn objects(&self, bucket: &str, request: &Request) -> Outcome {
+        let per_page = request.query_as("per_page")?.unwrap_or(20_usize).clamp(1, 1000);
+        let after = request.query("cursor").or(request.query("start_after")).filter(|key| !key.is_empty());
+        let keys = self.store.keys(bucket, request.query("prefix").unwrap_or_default())?;
+        let described = |key: String| {
+            // One that was deleted meanwhile is not in the list.
+            let object = self.store.find(bucket, &key).ok()?.object;
+            let value = json!({
+                "key": key,
+                "size": object.size,
+                "etag": object.etag,
+                "last_modified": rfc3339(object.modified),
+                "http_metadata": {},
+                "custom_metadata": object.metadata,
+                "storage_class": "Standard",
+            });
+            Some((key, value))
+        };
+        let (page, next) = cut_after(keys.into_iter().filter_map(described).collect(), after, per_page);
+        let mut info = json!({ "per_page": per_page, "count": page.len(), "is_truncated": next.is_some() });
+        if let Some(next) = next {
+            info["cursor"] = json!(next);
+        }
+        Ok(Answer::new(json!(page)).info(info))
+    }
+
+    fn delete_object(&self, bucket: &str, key: &str) -> Outcome {
+        self.store.delete(bucket, key)?;
+        Answer::ok(json!({ "key": key }))
     }
 
     fn delete(&self, bucket: &str) -> Outcome {
