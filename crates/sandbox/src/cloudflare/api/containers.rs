@@ -32,6 +32,12 @@ pub fn route(api: &Api, request: &Request, rest: &[&str]) -> Outcome {
     match (&request.method, rest) {
         (&Method::GET, ["me"]) => Answer::ok(me(api)),
         (&Method::GET, ["applications"]) => list(api, request),
+        // As wrangler lists them.
+        (&Method::GET, ["dash", "applications"]) => list(api, request),
+        (&Method::GET, ["dash", "applications", id, "instances"]) => {
+            let known = api.disk.read(|state| find(state, id).cloned())?;
+            instances(api, request, id, &known, true)
+        }
         (&Method::POST, ["applications"]) => create(api, request),
         (method, ["applications", id, rest @ ..]) => application(api, request, method, id, rest),
         (&Method::POST, ["registries", domain, "credentials"]) => credentials(api, request, domain),

@@ -79,6 +79,8 @@ pub struct Options {
     pub images: engine::Images,
     /// Whether what is uploaded is run. Without, it is only kept.
     pub run_workers: bool,
+    /// workerd; without it, the one that is found.
+    pub workerd: Option<PathBuf>,
     /// What is switched on.
     pub switches: Switches,
 }
@@ -106,6 +108,7 @@ impl Options {
             account: None,
             images: engine::Images::new(),
             run_workers: true,
+            workerd: None,
             switches: Switches::default(),
         }
     }

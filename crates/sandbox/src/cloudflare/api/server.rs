@@ -115,7 +115,11 @@ impl Service {
             Some(address) => Some(listen(address).await?),
             None => None,
         };
-        let binary = if options.run_workers { Some(workerd::binary::find()?) } else { None };
+        let binary = match (options.run_workers, options.workerd.clone()) {
+            (false, _) => None,
+            (true, Some(binary)) => Some(binary),
+            (true, None) => Some(workerd::binary::find()?),
+        };
         let directory = options.directory.clone();
         let in_directory = |source| Error::Directory { directory: directory.clone(), source };
         let lock = own(&directory)?;

@@ -121,15 +121,15 @@ impl Upload {
         let form = Form::of(request)?;
         let (metadata, parts) = match form {
             Some(form) => {
-                let part = form.part("metadata").ok_or_else(|| {
+                let metadata = form.value("metadata")?.ok_or_else(|| {
                     Refusal::new(
                         400,
                         10021,
                         "The uploaded script has no metadata: a part of this name is needed.",
                     )
                 })?;
-                let metadata: Value = serde_json::from_slice(&part.bytes).map_err(Refusal::malformed)?;
-                (metadata, form.parts.into_iter().filter(|part| part.name != "metadata").collect())
+                let is_module = |part: &Part| part.name != "metadata" && !part.name.starts_with("metadata[");
+                (metadata, form.parts.into_iter().filter(is_module).collect())
             }
             // The oldest form: the body is the script.
             None => {
