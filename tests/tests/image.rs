@@ -1,7 +1,7 @@
 //! The edge node's image for real: built, checked, unpacked, started as root's `chroot` without a shell, joined to a hub of
 //! `windlass up` over ws, wss and tls, with every secret in the environment and none in a file.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 use futures::StreamExt;
 use rustix::process::Signal;
@@ -307,11 +307,26 @@ async fn a_node_joins_over_tls() {
     let file = place.path().join("hub.conf");
     fs::write(&file, configuration).unwrap();
     let log = File::create(place.path().join("log")).unwrap();
-    let mut second = Command::new(nats_server()).arg("-c").arg(file).stderr(log).spawn().unwrap();
+    // It knows its accounts from where the fleet's own hub keeps them.
+    fs::create_dir(place.path().join("accounts")).unwrap();
+    for account in fs::read_dir(fleet.state().join("nats/hub/accounts")).unwrap().flatten() {
+        fs::copy(account.path(), place.path().join("accounts").join(account.file_name())).unwrap();
+    }
+    let mut second = Command::new(nats_server());
+    second.arg("-c").arg(file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    let _second = Ended(second.spawn().unwrap());
     let mut node = Node::of(&fleet, &format!("tls://127.0.0.1:{port}"), &authority);
     node.joins().await;
-    signal(i32::try_from(second.id()).unwrap(), Signal::KILL);
-    second.wait().unwrap();
+}
+
+/// A process that ends with it.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        signal(i32::try_from(self.0.id()).unwrap(), Signal::KILL);
+        let _ = self.0.wait();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
