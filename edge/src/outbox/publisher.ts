@@ -48,6 +48,13 @@ interface Waiting {
     reject: (error: Unavailable) => void;
 }
 
+interface Outgoing {
+    token: string;
+    subject: string;
+    headers: string;
+    body: Uint8Array;
+}
+
 const encoder = new TextEncoder();
 
 /** Headers that are encoded already; the client asks for nothing but their bytes. */
@@ -68,6 +75,8 @@ class Link {
     readonly nats: NatsConnection;
     readonly #inbox = `_INBOX.${nuid.next()}`;
     readonly #waiting = new Map<string, Waiting>();
+    /** What leaves with the next frame, in the order in which it came. */
+    #outgoing: Outgoing[] = [];
     #number = 0;
     #endSweeping: (() => void) | undefined;
     #bucket: Promise<ObjectStore> | undefined;
@@ -99,9 +108,24 @@ class Link {
             }
             this.#number += 1;
             const token = String(this.#number);
+            const alone = this.#waiting.size === 0;
             this.#waiting.set(token, { deadline, resolve, reject });
             // One timer for all: a timer for each publish costs more than the publish.
             this.#endSweeping ??= every(SWEEP, () => this.#sweep());
+            this.#outgoing.push({ token, subject, headers, body });
+            // Under load, what arrives at about the same time leaves in one frame: that is a fifth of the whole cost.
+            if (alone) this.#send();
+            else if (this.#outgoing.length === 1) setTimeout(() => this.#send(), 0);
+        });
+    }
+
+    #send(): void {
+        const outgoing = this.#outgoing;
+        this.#outgoing = [];
+        for (const { token, subject, headers, body } of outgoing) {
+            const waiting = this.#waiting.get(token);
+            // It was given up meanwhile, and is in the storage.
+            if (waiting === undefined) continue;
             try {
                 this.nats.publish(subject, body, {
                     reply: `${this.#inbox}.${token}`,
@@ -109,9 +133,9 @@ class Link {
                 });
             } catch (error) {
                 this.#waiting.delete(token);
-                reject(new Unavailable(String(error)));
+                waiting.reject(new Unavailable(String(error)));
             }
-        });
+        }
     }
 
     /** Puts a payload into the object bucket, unless the same bytes are there already. */
