@@ -17,9 +17,7 @@ const result = await build({
     target: "es2024",
     platform: "browser",
     conditions: ["workerd", "worker", "browser"],
-    // A library that takes every runtime with `process` for Node would ask for Node's modules.
-    define: { "process.versions.node": "undefined" },
-    external: ["cloudflare:workers", "node:crypto"],
+    external: ["cloudflare:workers"],
     minifySyntax: true,
     minifyWhitespace: true,
     legalComments: "eof",

@@ -51,7 +51,7 @@ export async function startEdge(t, { containers = false, more = {}, bucket = tru
             SETTINGS: { ...settings(hub), node, ...more },
             WEBHOOK_SECRET: `${SECRET}\nthe secret before\n`,
             API_TOKEN,
-            HUB_CREDS: identities.creds,
+            HUB_CREDS: identities.receiver,
             LEAF_CREDS: identities.creds,
         },
     });

@@ -25,11 +25,25 @@ export async function makeIdentities() {
         { signer: operatorKey },
     );
     const operator = await encodeOperator("acme", operatorKey, { system_account: systemKey.getPublicKey() });
-    const user = async (options = {}) => {
+    const user = async (options = {}, permissions = {}) => {
         const key = createUser();
-        const jwt = await encodeUser("tests", key, accountKey, { bearer_token: false }, options);
+        const claims = { bearer_token: false, ...permissions };
+        const jwt = await encodeUser("tests", key, accountKey, claims, options);
         return new TextDecoder().decode(fmtCreds(jwt, key));
     };
+    // What crates/nats/src/permissions.rs allows a receiver, and no more.
+    const bucket = "OBJ_GITHUB_PAYLOADS";
+    const allow = [
+        "github.>",
+        "$O.GITHUB_PAYLOADS.C.*",
+        "$O.GITHUB_PAYLOADS.M.*",
+        "$JS.API.INFO",
+        "$JS.API.STREAM.NAMES",
+        "$JS.API.STREAM.INFO.GITHUB",
+        `$JS.API.STREAM.INFO.${bucket}`,
+        `$JS.API.DIRECT.GET.${bucket}.$O.GITHUB_PAYLOADS.M.*`,
+    ];
+    const receiver = { pub: { allow }, sub: { allow: ["_INBOX.>"] } };
     const other = async () => {
         const [key, foreign] = [createUser(), createAccount()];
         const jwt = await encodeUser("stranger", key, foreign, { bearer_token: false });
@@ -41,6 +55,7 @@ export async function makeIdentities() {
         account: accountKey.getPublicKey(),
         accounts: { [systemKey.getPublicKey()]: system, [accountKey.getPublicKey()]: account },
         creds: await user(),
+        receiver: await user({}, receiver),
         expired: await user({ exp: Math.floor(Date.now() / 1000) - 60 }),
         foreign: await other(),
     };

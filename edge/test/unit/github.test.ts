@@ -10,6 +10,7 @@ import { MAX_BODY, receive } from "../../src/github/receive.ts";
 import { REFUSALS, Refusal } from "../../src/github/refusal.ts";
 import { importKeys, parseSignature, secretsOf, verify } from "../../src/github/signature.ts";
 import { orderOf, subject } from "../../src/github/subject.ts";
+import { describe, descriptionSubject, isSame, PIECE, pieces } from "../../src/outbox/object.ts";
 import { vectors } from "./vectors.ts";
 
 const encoder = new TextEncoder();
@@ -226,4 +227,20 @@ test("a claim check's digest is the one of NATS's object stores", async () => {
         await digest(new Uint8Array(encoder.encode("{}"))),
         "SHA-256=RBNvo1WzZ4oRRq0W9-hknpT7T8If536DEMBg9hyq_4o=",
     );
+});
+
+test("an object in a bucket is written as NATS's object stores are", async () => {
+    const body = new Uint8Array(PIECE + 1);
+    assert.deepEqual(
+        [...pieces(body)].map((piece) => piece.length),
+        [PIECE, 1],
+    );
+    assert.equal(descriptionSubject("B", "guid?>"), "$O.B.M.Z3VpZD8-");
+    const text = await describe("B", "guid", "ID", body, new Date(0));
+    const { chunks, size, digest: found } = JSON.parse(text) as Record<string, unknown>;
+    assert.deepEqual([chunks, size, found], [2, PIECE + 1, await digest(body)]);
+    assert.ok(await isSame(encoder.encode(text), body));
+    assert.ok(!(await isSame(encoder.encode(text), new Uint8Array(1))));
+    assert.ok(!(await isSame(encoder.encode(text.replace('"deleted":false', '"deleted":true')), body)));
+    assert.ok(!(await isSame(encoder.encode("no JSON"), body)));
 });

@@ -91,6 +91,8 @@ test("a large payload is in the object bucket, and in R2 while the hub is away",
     const large = (size) => delivery(JSON.stringify({ repository: { name: "big" }, text: "x".repeat(size) }));
     const direct = large(3_000_000);
     assert.equal((await post(edge.worker, direct)).status, 200);
+    const again = await post(edge.worker, direct);
+    assert.deepEqual([again.status, again.duplicate], [200, true]);
     await edge.hub.stop("SIGKILL");
     const waiting = [large(2_500_000), delivery('{"repository":{"name":"big"}}')];
     for (const one of waiting) assert.equal((await post(edge.worker, one)).status, 202);
@@ -111,5 +113,18 @@ test("a large payload is in the object bucket, and in R2 while the hub is away",
         assert.equal(found[index].header("ce-dataref"), `nats-object://GITHUB_PAYLOADS/${one.id}`);
         assert.ok(Buffer.from(await bucket.getBlob(one.id)).equals(one.body));
     }
+    await nats.close();
+});
+
+test("the largest payload that GitHub sends", async (t) => {
+    const edge = await startEdge(t);
+    const head = '{"repository":{"name":"big"},"text":"';
+    const one = delivery(`${head}${"x".repeat(26_214_400 - head.length - 2)}"}`);
+    assert.equal(one.body.length, 26_214_400);
+    assert.ok([200, 202].includes((await post(edge.worker, one)).status));
+    await until("the event", async () => (await messages(edge)).length === 1);
+    const nats = await edge.client();
+    const bucket = await new Objm(nats).open("GITHUB_PAYLOADS");
+    assert.ok(Buffer.from(await bucket.getBlob(one.id)).equals(one.body));
     await nats.close();
 });

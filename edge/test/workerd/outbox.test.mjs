@@ -168,3 +168,37 @@ test("a stream that takes nothing stops its events only until it does", async (t
     await until("an empty Outbox", async () => (await outbox(edge)).events === 0);
     assert.equal((await messages(edge)).length, 2);
 });
+
+test("a hub that hangs is not waited for twice", async (t) => {
+    const edge = await startEdge(t);
+    const one = (name) => delivery(JSON.stringify({ repository: { name, owner: { login: "acme" } } }));
+    const first = one("one");
+    assert.equal((await post(edge.worker, first)).status, 200);
+    process.kill(edge.hub.process.pid, "SIGSTOP");
+    const sent = [first];
+    for (let index = 0; index < 20; index += 1) {
+        const next = one("one");
+        sent.push(next);
+        assert.equal((await post(edge.worker, next)).status, 202);
+    }
+    process.kill(edge.hub.process.pid, "SIGCONT");
+    await until("an empty Outbox", async () => (await outbox(edge)).events === 0);
+    assert.deepEqual(
+        (await messages(edge)).map((message) => message.header("Nats-Msg-Id")),
+        sent.map((each) => each.id),
+    );
+});
+
+test("neither the hub nor R2 takes a large event: 503, and nothing is kept", async (t) => {
+    const edge = await startEdge(t);
+    await edge.hub.stop("SIGKILL");
+    edge.store.failing = true;
+    const large = delivery(JSON.stringify({ text: "x".repeat(2_000_000) }));
+    const refused = await post(edge.worker, large);
+    assert.deepEqual([refused.status, refused.code], [503, "WL0311"]);
+    assert.equal((await outbox(edge)).events, 0);
+    edge.store.failing = false;
+    await edge.hub.up();
+    await until("the way to the hub", async () => (await post(edge.worker, delivery("{}"))).status === 200);
+    assert.equal((await post(edge.worker, large)).status, 200);
+});
