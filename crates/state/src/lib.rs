@@ -20,6 +20,7 @@ mod locks;
 pub mod migrate;
 pub mod rekey;
 pub mod restore;
+mod room;
 pub mod serve;
 pub mod store;
 pub mod terraform;

@@ -114,11 +114,12 @@ async fn one(place: &Place, workspace: &str, deep: bool, checks: &mut Vec<Check>
             }
         }
     }
+    drop(current);
     if deep {
         let mut sound = 0;
         for past in &history {
-            match store.past(past).await {
-                Ok(_) => sound += 1,
+            match store.compare(&past.key, &past.sha256).await {
+                Ok(()) => sound += 1,
                 Err(
                     error @ (Error::NoKey { .. }
                     | Error::WrongKey { .. }

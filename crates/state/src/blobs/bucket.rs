@@ -279,8 +279,14 @@ impl Bucket {
     }
 
     async fn is_there(&self, key: &str, content: &Bytes) -> Result<Put, Error> {
-        Ok(match self.get(key).await? {
-            Some((Meta { tag: Some(tag), .. }, there)) if there == *content => {
+        let Some(mut reading) = self.read(key).await? else { return Ok(Put::Refused) };
+        let mut left = content.as_ref();
+        while let Some(piece) = reading.content.try_next().await? {
+            let Some(behind) = left.strip_prefix(piece.as_ref()) else { return Ok(Put::Refused) };
+            left = behind;
+        }
+        Ok(match reading.meta.tag {
+            Some(tag) if left.is_empty() => {
                 tracing::info!(key, "an answer had got lost; the write had arrived");
                 Put::Done(tag)
             }
