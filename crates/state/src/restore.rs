@@ -47,6 +47,8 @@ pub async fn restore(
     until(stop, async |locks| {
         let past = store.find(&key, wanted).await?;
         locks.take(store, &key, "restore", wait).await?;
+        // Read first, and its content not held: opening it may need memory of its own.
+        let current = found(store, &key).await?;
         let old = store.past(&past).await?;
         let summary = terraform::parse(&store.place(&past.key), &old.content)?;
         let done = |before, after, sha256, already| Restored {
@@ -59,8 +61,7 @@ pub async fn restore(
             resources: summary.resources,
             already,
         };
-        // Of what is there, the content is not held: two versions are enough for any memory.
-        let Some((current, there)) = found(store, &key).await? else {
+        let Some((current, there)) = current else {
             // Somebody has deleted it: the old version is put back as it was.
             let written = store.write(&key, past.serial, &old.content, &Condition::Absent).await?;
             return Ok(done(None, past.serial, written.sha256, false));
