@@ -243,6 +243,12 @@ pub enum Error {
         /// What the store says.
         reason: String,
     },
+    /// A rule of the bucket keeps it as it is.
+    #[error("{place} is kept by a bucket lock rule, and can neither be replaced nor deleted")]
+    Kept {
+        /// The place.
+        place: String,
+    },
     /// Something is not as it should be.
     #[error("{count} of {total} checks failed: {first}")]
     Unsound {
@@ -302,6 +308,7 @@ impl Error {
             Self::Encrypt { .. } => "WL0729",
             Self::Interrupted => "WL0730",
             Self::TooMuchWork { .. } => "WL0739",
+            Self::Kept { .. } => "WL0740",
         }
     }
 
@@ -386,6 +393,9 @@ impl Error {
             Self::Protected { .. } => {
                 "a bucket lock rule keeps old versions from being changed. Lift it for the history prefix, run rekey again, put it back"
                     .into()
+            }
+            Self::Kept { .. } => {
+                "limit the rule to the prefix history/: a state and its lock must be replaceable, or nobody can apply".into()
             }
             Self::Unsound { .. } => "see each check above; `windlass state restore` puts back an older version".into(),
             Self::Interrupted => "nothing is left locked; the same command again goes on where it was".into(),

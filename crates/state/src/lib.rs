@@ -11,6 +11,7 @@
 //! [`blobs::Blobs`] is the trait to implement for another place; [`store::Store`] is what the rest works with.
 
 pub mod blobs;
+pub mod connections;
 pub mod error;
 pub mod keys;
 mod local_lock;

@@ -77,6 +77,9 @@ async fn one(place: &Place, key: &str) -> Result<bool, Error> {
     let Some(there) = store.read(key).await? else { return Ok(false) };
     match first.put(key, &there.content, &Condition::Is(there.tag)).await {
         Ok(_) => {}
+        Err(Error::Kept { place }) if key.starts_with(HISTORY) => {
+            return Err(Error::Protected { place, reason: "a bucket lock rule keeps it".to_owned() });
+        }
         Err(Error::Denied { reason, .. } | Error::Answer { reason, .. }) if key.starts_with(HISTORY) => {
             return Err(Error::Protected { place: store.place(key), reason });
         }

@@ -101,7 +101,9 @@ async fn one(place: &Place, workspace: &str, deep: bool, checks: &mut Vec<Check>
                     None => add(
                         "history",
                         Outcome::Note,
-                        "it does not hold the current version, which Terraform wrote itself".to_owned(),
+                        "it does not hold the current version, which Terraform wrote past Windlass; the next write \
+                         through `windlass state exec` keeps it, and another plain apply would lose it"
+                            .to_owned(),
                     ),
                 }
                 if !store.keys().is_empty() && !current.sealed {
