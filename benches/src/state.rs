@@ -10,6 +10,7 @@ use std::io::{BufRead, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 
+use age::secrecy::ExposeSecret;
 use clap::Args;
 use serde_json::Value;
 
@@ -38,6 +39,9 @@ pub struct Options {
     #[arg(long, default_value_t = 5)]
     rounds: usize,
 }
+
+/// The MB that deriving a key from a passphrase takes by itself, whatever is encrypted with it.
+const SCRYPT: f64 = 134.217_728;
 
 /// A local R2, ended when it is dropped.
 struct LocalR2 {
@@ -70,6 +74,8 @@ impl LocalR2 {
             ("AWS_SECRET_ACCESS_KEY", text("secret_access_key")),
             ("AWS_REGION", "auto".to_owned()),
             ("CHECKPOINT_DISABLE", "1".to_owned()),
+            ("BENCH_IDENTITY", age::x25519::Identity::generate().to_string().expose_secret().to_owned()),
+            ("BENCH_PASSPHRASE", "correct horse battery staple".to_owned()),
         ];
         Ok(Self { child, variables })
     }
@@ -111,19 +117,26 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     if !has_terraform {
         progress("terraform is not here: its columns stay empty");
     }
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let keys: [(&str, &[&str]); 3] = [
+        ("", &[]),
+        (", age identity", &["--key", "env:BENCH_IDENTITY"]),
+        (", passphrase", &["--key", "env:BENCH_PASSPHRASE"]),
+    ];
+    let (mut ours, mut theirs) = ([Vec::new(), Vec::new(), Vec::new()], Vec::new());
     for round in 1..=options.rounds {
         progress(&format!("round {round}: a state of {} MB", state.len() / 1_000_000));
-        let (key, project) =
-            (format!("windlass/{round}.tfstate"), directory.path().join(format!("w{round}")));
-        std::fs::create_dir_all(&project)?;
-        std::fs::write(project.join("terraform.tfstate"), &state)?;
-        let address = format!("r2://states/{key}");
-        let migrate = ["state", "migrate", "--from", "terraform.tfstate", "--to", &address, "--yes"];
-        ours.push(r2.run(&windlass, &migrate, &project)?.0);
-        let shown = r2.run(&windlass, &["state", "show", &address, "--raw"], &project)?.1;
-        if shown.as_bytes() != state {
-            return Err("what arrived is not what left".into());
+        for (costs, (name, key)) in ours.iter_mut().zip(keys) {
+            let project = directory.path().join(format!("w{round}{name}"));
+            std::fs::create_dir_all(&project)?;
+            std::fs::write(project.join("terraform.tfstate"), &state)?;
+            let address = format!("r2://states/windlass/{round}{}.tfstate", name.replace([',', ' '], "-"));
+            let migrate = ["state", "migrate", "--from", "terraform.tfstate", "--to", &address, "--yes"];
+            costs.push(r2.run(&windlass, &[&migrate, key].concat(), &project)?.0);
+            let show = ["state", "show", &address, "--raw"];
+            if r2.run(&windlass, &[&show, key].concat(), &project)?.1.as_bytes() != state {
+                return Err("what arrived is not what left".into());
+            }
+            std::fs::remove_dir_all(&project)?;
         }
         if has_terraform {
             let project = directory.path().join(format!("t{round}"));
@@ -140,11 +153,13 @@ pub fn run(options: &Options) -> Result<ExitCode> {
             }
         }
     }
-    report(options, state.len(), median(&ours), median(&theirs));
+    let ours = std::array::from_fn(|at| (keys[at].0, ours[at].as_slice()));
+    let fits = report(options, state.len(), &ours, median(&theirs));
     if has_terraform {
         apply(options, &windlass, &r2, directory.path())?;
     }
-    Ok(ExitCode::SUCCESS)
+    // A time depends on the machine and on who else uses it; the memory does not.
+    Ok(if fits { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// An apply of many resources into a new key, straight at the store and through `state exec`, in turns.
@@ -198,33 +213,47 @@ fn apply(options: &Options, windlass: &Path, r2: &LocalR2, directory: &Path) -> 
     Ok(())
 }
 
-fn report(options: &Options, bytes: usize, ours: Option<Cost>, theirs: Option<Cost>) {
+/// Prints the table. Whether every peak of memory is below the target.
+fn report(options: &Options, bytes: usize, ours: &[(&str, &[Cost]); 3], theirs: Option<Cost>) -> bool {
     let megabytes = bytes as f64 / 1e6;
     let mut table = format!(
         "A state of {megabytes:.0} MB with {} resources, to a local R2; the median of {} turns.\n\n\
          | what | ms (median) | peak MB | of the state's size |\n| --- | ---: | ---: | ---: |\n",
         options.resources, options.rounds
     );
-    let peak = |cost: Cost| cost.peak_kib as f64 * 1024.0 / 1e6;
-    for (what, cost) in [
-        ("windlass state migrate: locked, kept in the history, read back", ours),
-        ("terraform init -migrate-state", theirs),
-    ] {
-        let Some(cost) = cost else { continue };
-        let (millis, peak) = (cost.took.as_secs_f64() * 1e3, peak(cost));
+    let row = |table: &mut String, what: &str, cost: Cost, peak: f64| {
+        let millis = cost.took.as_secs_f64() * 1e3;
         let _ = writeln!(table, "| {what} | {millis:.0} | {peak:.0} | {:.2} |", peak / megabytes);
+    };
+    let megabytes_of = |kib: u64| kib as f64 * 1024.0 / 1e6;
+    // Of the time the median counts, of the memory the worst.
+    let worst = |costs: &[Cost]| megabytes_of(costs.iter().map(|cost| cost.peak_kib).max().unwrap_or(0));
+    for (how, costs) in ours {
+        let what = format!("windlass state migrate{how}: locked, kept in the history, read back");
+        if let Some(cost) = median(costs) {
+            row(&mut table, &what, cost, worst(costs));
+        }
     }
+    if let Some(cost) = theirs {
+        row(&mut table, "terraform init -migrate-state", cost, megabytes_of(cost.peak_kib));
+    }
+    table.push('\n');
     let mut target = |what: &str, found: f64, most: f64| {
         let verdict = if found <= most { "met" } else { "missed" };
         let _ = writeln!(table, "{what}: {found:.2}, {verdict}");
+        found <= most
     };
-    if let Some((ours, theirs)) = ours.zip(theirs) {
+    if let Some((ours, theirs)) = median(ours[0].1).zip(theirs) {
         let ratio = ours.took.as_secs_f64() / theirs.took.as_secs_f64();
-        target("\nOf the time that Terraform takes (at most 1)", ratio, 1.0);
+        target("Of the time that Terraform takes (at most 1)", ratio, 1.0);
     }
-    if let Some(ours) = ours {
-        target("Memory, of the state's size (at most 3)", peak(ours) / megabytes, 3.0);
+    let mut fits = true;
+    for (at, (how, costs)) in ours.iter().enumerate() {
+        let (apart, note) = if at == 2 { (SCRYPT, ", without scrypt's own 134 MB") } else { (0.0, "") };
+        let what = format!("Memory{how}, of the state's size{note} (at most 3)");
+        fits &= target(&what, (worst(costs) - apart) / megabytes, 3.0);
     }
     // As with progress: nobody may be reading.
     let _ = std::io::stdout().write_all(table.as_bytes());
+    fits
 }

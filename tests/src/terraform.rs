@@ -210,6 +210,20 @@ impl Project {
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("windlass runs")
     }
 
+    /// Starts Windlass here in a terminal of its own, and gives the end at which a person types.
+    pub fn windlass_at_a_terminal(&self, arguments: &[&str]) -> (Child, fs::File) {
+        use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+        let person = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+        grantpt(&person).and_then(|()| unlockpt(&person)).expect("a terminal that can be used");
+        let name = ptsname(&person, Vec::new()).expect("a name").into_string().expect("ASCII");
+        let terminal = fs::File::options().read(true).write(true).open(name).expect("the terminal");
+        // It makes the terminal that of its session, and becomes the command.
+        let windlass = crate::tools::windlass().display().to_string();
+        let mut command = self.command("setsid", &[&["--ctty", windlass.as_str()], arguments].concat());
+        let child = command.stdin(terminal).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        (child.expect("windlass runs"), person.into())
+    }
+
     /// Runs Windlass here.
     pub fn windlass(&self, arguments: &[&str]) -> Output {
         self.windlass_with(arguments, None)

@@ -5,7 +5,7 @@
 
 use secrecy::ExposeSecret;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Output};
 use std::time::{Duration, Instant};
 use windlass_sandbox::r2::{Effect, Fault, R2_WRITE_INTERVAL};
@@ -223,6 +223,134 @@ fn ctrl_c_reaches_terraform_once_and_leaves_no_lock() {
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(locks(&r2).is_empty(), "{text}");
     assert!(r2.object(KEY).is_some(), "what Terraform had made is known");
+}
+
+/// At a terminal the command is in the foreground with Windlass: Ctrl-C reaches both from there, and what somebody sends to
+/// Windlass alone must be passed on.
+#[test]
+fn at_a_terminal_an_interrupt_reaches_the_command_once_however_it_comes() {
+    let r2 = LocalR2::new();
+    // What came in the time in which a second one would have come.
+    let script =
+        "trap 'echo got >> got' INT; touch begun; while [ ! -e got ]; do sleep 0.05; done; sleep 0.5; exit 7";
+    for typed in [true, false] {
+        let project = project(&r2, 0);
+        let command = ["state", "exec", "--store", "r2://states", "--", "sh", "-c", script];
+        let (child, mut person) = project.windlass_at_a_terminal(&command);
+        wait_for("the command begins", || project.file("begun").exists());
+        if typed {
+            person.write_all(b"\x03").unwrap();
+        } else {
+            signal(&child, "-INT");
+        }
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(7), "typed: {typed}; {}", said(&output));
+        assert_eq!(project.read("got"), b"got\n", "typed: {typed}");
+    }
+}
+
+/// The endpoint that a project was told at init is listened for again, and one alone can have it.
+#[test]
+fn the_second_of_two_in_a_project_with_an_endpoint_says_why_it_did_not_start() {
+    if !has_terraform() {
+        return;
+    }
+    let r2 = LocalR2::new();
+    let project = Project::new(1).with(&r2);
+    project.windlass_json(&[
+        "state",
+        "backend",
+        ADDRESS,
+        "--terraform-version",
+        "1.11.4",
+        "--write",
+        "backend.tf",
+    ]);
+    assert!(String::from_utf8(project.read("backend.tf")).unwrap().contains("endpoints"));
+    init(&project, &[]);
+    slow(&project, 3);
+    let first = begin(&project);
+    let refused = exec(&project, &[], &["sh", "-c", "touch started"]);
+    let text = said(&refused);
+    assert!(text.contains("WL0736") && text.contains("other `windlass state exec`"), "{text}");
+    assert!(!project.file("started").exists(), "its command was not started");
+    let first = first.wait_with_output().unwrap();
+    assert!(first.status.success(), "{}", said(&first));
+    // Afterwards it is free again, and nothing is lost or locked.
+    exec_ok(&project, &[], &APPLY);
+    assert_eq!(identity(&r2.object(KEY).unwrap()).2, 2);
+    assert!(locks(&r2).is_empty());
+}
+
+/// A plain `terraform apply` goes past the history. That is said, and its version is not lost at the next one.
+#[test]
+fn what_a_plain_apply_wrote_is_said_and_kept_by_the_next_exec() {
+    if !has_terraform() {
+        return;
+    }
+    let r2 = LocalR2::new();
+    let project = Project::new(1).with(&r2);
+    project.windlass_json(&["state", "backend", ADDRESS, "--write", "backend.tf"]);
+    init(&project, &[]);
+    exec_ok(&project, &[], &APPLY);
+    let verify = || project.windlass_json(&["state", "verify", ADDRESS]).to_string();
+    assert!(!verify().contains("past Windlass"), "{}", verify());
+
+    project.resources(2);
+    project.terraform_ok(&["init", "-input=false", "-reconfigure"]);
+    project.terraform_ok(&["apply", "-input=false", "-auto-approve"]);
+    let (_, plain, _) = identity(&r2.object(KEY).unwrap());
+    let said = verify();
+    assert!(said.contains("past Windlass") && said.contains("windlass state exec"), "{said}");
+    assert!(!serials(&project, &[]).contains(&plain));
+
+    project.resources(3);
+    exec_ok(&project, &[], &["terraform", "init", "-input=false", "-reconfigure"]);
+    exec_ok(&project, &[], &APPLY);
+    assert!(serials(&project, &[]).contains(&plain), "{:?}", serials(&project, &[]));
+    assert!(!verify().contains("past Windlass"), "{}", verify());
+}
+
+/// A store in a directory is asked with the path of a state in it, however deep that is, and from wherever.
+#[test]
+fn a_state_in_a_directory_store_has_its_history_and_its_locks() {
+    if !has_terraform() {
+        return;
+    }
+    let r2 = LocalR2::new();
+    let key = windlass_state::keys::generate().1.expose_secret().to_owned();
+    let project = project(&r2, 2).env("STATE_KEY", &key);
+    let exec_in = |command: &[&str]| {
+        let store = ["state", "exec", "--store", "dir:states", "--key", "env:STATE_KEY", "--"];
+        let output = project.windlass(&[&store, command].concat());
+        assert!(output.status.success(), "{command:?}: {}", said(&output));
+    };
+    exec_in(&["terraform", "init", "-input=false"]);
+    exec_in(&APPLY);
+    project.resources(3);
+    exec_in(&APPLY);
+    let file = format!("states/{KEY}");
+    let whole = project.file(&file).display().to_string();
+    for address in [&file, &whole] {
+        let ask = |command: &[&str]| {
+            project.windlass_json(
+                &[&["state", command[0], address], &command[1..], &["--key", "env:STATE_KEY"]].concat(),
+            )
+        };
+        let versions = ask(&["history"])["versions"].as_array().unwrap().clone();
+        let serials: Vec<String> = versions.iter().map(|one| one["serial"].to_string()).collect();
+        assert!(serials.len() >= 2, "{serials:?}");
+        let (new, old) = (&serials[0], &serials[1]);
+        assert_eq!(ask(&["show", old])["summary"]["instances"], 2);
+        assert!(ask(&["diff", old, new]).to_string().contains("web_server"));
+        assert_eq!(ask(&["verify", "--deep"])["sound"], true);
+        let restored = ask(&["restore", old, "--yes"]);
+        assert_eq!(restored["restored"].to_string(), *old, "{restored}");
+        assert_eq!(ask(&["show"])["summary"]["instances"], 2);
+        ask(&["restore", new, "--yes"]);
+    }
+    exec_in(&["terraform", "plan", "-input=false", "-detailed-exitcode"]);
+    assert!(!String::from_utf8_lossy(&project.read(&file)).contains("web_server"), "it stays encrypted");
 }
 
 #[test]

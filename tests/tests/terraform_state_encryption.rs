@@ -94,6 +94,43 @@ fn what_is_stored_says_nothing_without_the_key() {
     assert_eq!(project.read("back.tfstate"), state());
 }
 
+/// A bucket lock rule on the history: R2 answers 409 to whoever would replace what it keeps.
+#[test]
+fn what_a_lock_rule_keeps_is_not_rekeyed_and_that_is_said() {
+    let r2 = LocalR2::new();
+    let key = || windlass_state::keys::generate().1.expose_secret().to_owned();
+    let project = Project::new(0).with(&r2).env("OLD", &key()).env("NEW", &key());
+    project.write("terraform.tfstate", &String::from_utf8_lossy(&state()));
+    let with = |command: &[&str], keys: &[&str]| -> Vec<String> {
+        let keys = keys.iter().flat_map(|key| ["--key".to_owned(), format!("env:{key}")]);
+        command.iter().map(|word| (*word).to_owned()).chain(keys).collect()
+    };
+    let json =
+        |command: Vec<String>| project.windlass_json(&command.iter().map(String::as_str).collect::<Vec<_>>());
+    let code =
+        |command: Vec<String>| project.windlass_code(&command.iter().map(String::as_str).collect::<Vec<_>>());
+    json(with(&["state", "migrate", "--from", "terraform.tfstate", "--to", ADDRESS, "--yes"], &["OLD"]));
+    let before = r2.objects();
+    let rule = |key: &str| {
+        let effect = windlass_sandbox::r2::Effect::Error(409);
+        let times = u64::MAX;
+        r2.server.inject(windlass_sandbox::r2::Fault {
+            times,
+            ..windlass_sandbox::r2::Fault::next("PUT", key, effect)
+        });
+    };
+    rule("states/history/*");
+    let rekey = || with(&["state", "rekey", ADDRESS, "--yes"], &["NEW", "OLD"]);
+    assert_eq!(code(rekey()), "WL0727");
+    assert_eq!(r2.objects(), before, "nothing is changed, and the lock is released");
+    // The rule is lifted: the same command goes on.
+    r2.server.clear_faults();
+    assert_eq!(json(rekey())["changed"], 2);
+    // A rule on the state itself is another mistake.
+    rule(&format!("states/{KEY}"));
+    assert_eq!(code(with(&["state", "rekey", ADDRESS, "--yes"], &["OLD", "NEW"])), "WL0740");
+}
+
 #[test]
 fn the_service_can_encrypt_with_a_key_of_ours() {
     let r2 = LocalR2::new();

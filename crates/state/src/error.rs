@@ -197,6 +197,16 @@ pub enum Error {
         /// How many keys were tried.
         keys: usize,
     },
+    /// A passphrase would need more memory than is given to it.
+    #[error("{place} wants 2^{found} rounds of scrypt for its passphrase, and at most 2^{most} are done")]
+    TooMuchWork {
+        /// The place.
+        place: String,
+        /// The work factor that stands in it.
+        found: u8,
+        /// The largest that is taken.
+        most: u8,
+    },
     /// A key's source gives no usable key.
     #[error("no key from {source_name}: {reason}")]
     KeyUnusable {
@@ -232,6 +242,12 @@ pub enum Error {
         place: String,
         /// What the store says.
         reason: String,
+    },
+    /// A rule of the bucket keeps it as it is.
+    #[error("{place} is kept by a bucket lock rule, and can neither be replaced nor deleted")]
+    Kept {
+        /// The place.
+        place: String,
     },
     /// Something is not as it should be.
     #[error("{count} of {total} checks failed: {first}")]
@@ -291,6 +307,8 @@ impl Error {
             Self::Unsound { .. } => "WL0728",
             Self::Encrypt { .. } => "WL0729",
             Self::Interrupted => "WL0730",
+            Self::TooMuchWork { .. } => "WL0739",
+            Self::Kept { .. } => "WL0740",
         }
     }
 
@@ -309,6 +327,7 @@ impl Error {
                 | Self::NoResources { .. }
                 | Self::NoKey { .. }
                 | Self::WrongKey { .. }
+                | Self::TooMuchWork { .. }
                 | Self::KeyUnusable { .. }
                 | Self::NoVersion { .. }
                 | Self::Ambiguous { .. }
@@ -363,6 +382,9 @@ impl Error {
             }
             Self::NoKey { .. } => "give the key: --key env:NAME, --key file:PATH or --key command:PROGRAM".into(),
             Self::WrongKey { .. } => "give the key that it was encrypted with as a further --key".into(),
+            Self::TooMuchWork { .. } => {
+                "find out who wrote it: Windlass asks for 2^17. If it is yours, decrypt it with `age` and write it anew".into()
+            }
             Self::KeyUnusable { .. } => {
                 "a key is an age identity (AGE-SECRET-KEY-1…) or a passphrase of at least 16 characters".into()
             }
@@ -371,6 +393,9 @@ impl Error {
             Self::Protected { .. } => {
                 "a bucket lock rule keeps old versions from being changed. Lift it for the history prefix, run rekey again, put it back"
                     .into()
+            }
+            Self::Kept { .. } => {
+                "limit the rule to the prefix history/: a state and its lock must be replaceable, or nobody can apply".into()
             }
             Self::Unsound { .. } => "see each check above; `windlass state restore` puts back an older version".into(),
             Self::Interrupted => "nothing is left locked; the same command again goes on where it was".into(),

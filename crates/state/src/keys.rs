@@ -4,21 +4,29 @@
 //! cannot be read. What is encrypted begins with age's own line, so nothing has to remember which objects are.
 
 use crate::error::Error;
-use age::x25519;
+use crate::room::Room;
+use age::{DecryptError, x25519};
+use age_core::format::{FileKey, Stanza};
 use bytes::Bytes;
 use secrecy::{ExposeSecret, SecretString};
 use std::fmt;
-use std::io::Write;
+use std::io::{BufRead, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::str::FromStr;
 
 const AGE: &[u8] = b"age-encryption.org/v1\n";
 const IDENTITY: &str = "AGE-SECRET-KEY-1";
-/// What a passphrase costs whoever guesses: 128 MiB and some tenths of a second for each try.
+/// How many bytes tell whether something is encrypted.
+pub(crate) const TELLING: usize = AGE.len();
+/// What a passphrase costs whoever guesses: 2^17 rounds of scrypt, 128 MiB and some tenths of a second for each try. That is
+/// the least that OWASP advises, and goes with a passphrase that is not short (below). It is also what each encryption and
+/// each decryption needs here for that moment, beside the state, and the largest share of what a small machine has to give:
+/// one more would double it.
 const WORK: u8 = 17;
-/// What is accepted from others; more would hold up the machine.
-const MOST_WORK: u8 = 22;
+/// What is accepted from others: 1 GiB. Whoever may write into the bucket could ask for any number, and so bring down the
+/// machine that reads.
+const MOST_WORK: u8 = 20;
 const SHORTEST_PASSPHRASE: usize = 16;
 
 /// Where a key comes from. The key itself is never an argument, nor in a file that others read.
@@ -103,6 +111,15 @@ fn output_of(words: &[String]) -> Result<String, String> {
 enum Key {
     Identity(x25519::Identity),
     Passphrase(SecretString),
+}
+
+/// A passphrase, after which others are tried: age takes one that does not fit for the last word.
+struct OneOfSeveral(age::scrypt::Identity);
+
+impl age::Identity for OneOfSeveral {
+    fn unwrap_stanza(&self, stanza: &Stanza) -> Option<Result<FileKey, DecryptError>> {
+        self.0.unwrap_stanza(stanza).filter(|result| !matches!(result, Err(DecryptError::DecryptionFailed)))
+    }
 }
 
 /// The keys of a store. None at all means: what is written stays readable.
@@ -197,14 +214,14 @@ impl Keys {
         let encryptor = age::Encryptor::with_recipients(std::iter::once(&*recipient))
             .map_err(|error| failed(error.to_string()))?;
         // A header, and 16 bytes for every 64 KiB.
-        let mut sealed = Vec::with_capacity(content.len() + content.len() / 4_096 + 1_024);
-        let write = |sealed: &mut Vec<u8>| {
+        let mut sealed = Room::new((content.len() + content.len() / 4_096 + 1_024) as u64);
+        let write = |sealed: &mut Room| {
             let mut writer = encryptor.wrap_output(sealed)?;
             writer.write_all(content)?;
             writer.finish().map(drop)
         };
         write(&mut sealed).map_err(|error| failed(error.to_string()))?;
-        Ok(sealed.into())
+        Ok(sealed.freeze())
     }
 
     /// Decrypts with whichever key fits. What is not encrypted comes back as it is.
@@ -215,25 +232,29 @@ impl Keys {
         if !is_sealed(stored) {
             return Ok(stored.clone());
         }
-        let mut content = Vec::with_capacity(stored.len());
-        self.open_into(place, stored, &mut content)?;
-        Ok(content.into())
+        let mut content = Room::new(stored.len() as u64);
+        self.open_into(place, stored.as_ref(), &mut content)?;
+        Ok(content.freeze())
     }
 
-    /// Decrypts piece by piece, for what is not to be in memory as a whole.
+    /// Decrypts piece by piece, for what is not to be in memory as a whole. The first piece of `stored` tells whether it is
+    /// encrypted; what is not comes out as it is.
     ///
     /// # Errors
     /// As [`Keys::open`].
-    pub fn open_into(&self, place: &str, stored: &[u8], content: &mut impl Write) -> Result<(), Error> {
-        if !is_sealed(stored) {
-            return content
-                .write_all(stored)
-                .map_err(|error| Error::Corrupt { place: place.to_owned(), reason: error.to_string() });
+    pub fn open_into(
+        &self,
+        place: &str,
+        mut stored: impl BufRead,
+        content: &mut impl Write,
+    ) -> Result<(), Error> {
+        let corrupt = |reason: String| Error::Corrupt { place: place.to_owned(), reason };
+        if !is_sealed(stored.fill_buf().map_err(|error| corrupt(error.to_string()))?) {
+            return std::io::copy(&mut stored, content).map(drop).map_err(|error| corrupt(error.to_string()));
         }
         if self.0.is_empty() {
             return Err(Error::NoKey { place: place.to_owned() });
         }
-        let corrupt = |reason: String| Error::Corrupt { place: place.to_owned(), reason };
         let identities: Vec<Box<dyn age::Identity>> = self
             .0
             .iter()
@@ -242,16 +263,19 @@ impl Keys {
                 Key::Passphrase(phrase) => {
                     let mut identity = age::scrypt::Identity::new(phrase.clone());
                     identity.set_max_work_factor(MOST_WORK);
-                    Box::new(identity)
+                    Box::new(OneOfSeveral(identity))
                 }
             })
             .collect();
-        use age::DecryptError as Why;
-        let decryptor = age::Decryptor::new(stored).map_err(|error| corrupt(error.to_string()))?;
+        let decryptor = age::Decryptor::new_buffered(stored).map_err(|error| corrupt(error.to_string()))?;
         let mut reader = match decryptor.decrypt(identities.iter().map(|identity| &**identity)) {
             Ok(reader) => reader,
-            Err(Why::NoMatchingKeys | Why::DecryptionFailed | Why::KeyDecryptionFailed) => {
+            Err(DecryptError::NoMatchingKeys | DecryptError::DecryptionFailed) => {
                 return Err(Error::WrongKey { place: place.to_owned(), keys: self.len() });
+            }
+            Err(DecryptError::ExcessiveWork { required, .. }) => {
+                let (place, most) = (place.to_owned(), MOST_WORK);
+                return Err(Error::TooMuchWork { place, found: required, most });
             }
             Err(error) => return Err(corrupt(format!("the encryption's header: {error}"))),
         };
@@ -323,6 +347,25 @@ mod tests {
         assert!(other.add("short").is_err() && other.add("two lines of\na long passphrase").is_err());
         other.add("another passphrase").unwrap();
         assert_eq!(other.open("x", &sealed).unwrap_err().code(), "WL0723");
+        other.add("correct horse battery staple").unwrap();
+        assert_eq!(other.open("x", &sealed).unwrap(), "content", "the second fits");
+    }
+
+    #[test]
+    fn nobody_makes_a_reader_take_more_memory_than_there_is() {
+        let phrase = SecretString::from("correct horse battery staple".to_owned());
+        let mut recipient = age::scrypt::Recipient::new(phrase.clone());
+        recipient.set_work_factor(1);
+        let recipient: Box<dyn age::Recipient> = Box::new(recipient);
+        let encryptor = age::Encryptor::with_recipients(std::iter::once(&*recipient)).unwrap();
+        let mut sealed = Vec::new();
+        encryptor.wrap_output(&mut sealed).unwrap().finish().unwrap();
+        // The factor stands behind the salt, readable and not yet checked.
+        let at = sealed.windows(3).position(|part| part == b" 1\n").unwrap();
+        let sealed = [&sealed[..at], b" 21\n", &sealed[at + 3..]].concat();
+        let error = keys(&[phrase.expose_secret()]).open("x", &sealed.into()).unwrap_err();
+        assert_eq!(error.code(), "WL0739");
+        assert!(error.to_string().contains("2^21") && error.to_string().contains("2^20"), "{error}");
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! [`blobs::Blobs`] is the trait to implement for another place; [`store::Store`] is what the rest works with.
 
 pub mod blobs;
+pub mod connections;
 pub mod error;
 pub mod keys;
 mod local_lock;
@@ -20,6 +21,7 @@ mod locks;
 pub mod migrate;
 pub mod rekey;
 pub mod restore;
+mod room;
 pub mod serve;
 pub mod store;
 pub mod terraform;

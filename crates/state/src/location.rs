@@ -2,11 +2,13 @@
 
 use crate::blobs::{Blobs, Bucket, Directory, Probe, Probed, Service};
 use crate::error::Error;
-use crate::keys::Keys;
+use crate::keys::{Keys, TELLING, is_sealed};
 use crate::lock::LockInfo;
 use crate::store::{HISTORY, Store, lock_key};
 use secrecy::SecretString;
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -22,7 +24,7 @@ const LOCAL_NAME: &str = "terraform.tfstate";
 /// The address of a state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {
-    /// A file of this machine, as Terraform's local backend writes it.
+    /// A file of this machine: as Terraform's local backend writes it, or a state in a store `dir:…`.
     File(PathBuf),
     /// An object.
     Bucket {
@@ -184,7 +186,7 @@ pub struct Place {
 }
 
 impl Location {
-    /// Opens the store. Nothing is asked yet.
+    /// Opens the store. No bucket is asked yet; of a file it is looked at whether it is in a store.
     ///
     /// # Errors
     /// When the endpoint or the keys of a bucket are missing.
@@ -208,6 +210,11 @@ impl Location {
         };
         match self {
             Self::File(path) => {
+                if let Some((root, key)) = store_around(path) {
+                    let blobs = probed(Arc::new(Directory::new(&root).with_probe(probe.clone())));
+                    let store = Store::new(blobs).with_keys(access.keys.clone());
+                    return Ok(Place { store, key, local: None, endpoint: None, probe });
+                }
                 let root = path.parent().filter(|parent| !parent.as_os_str().is_empty());
                 let root = root.unwrap_or_else(|| Path::new(".")).to_owned();
                 let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| Error::Address {
@@ -227,6 +234,25 @@ impl Location {
             }
         }
     }
+}
+
+/// The store `dir:…` that a file is in, with its key there. Such a store has its history at its root, and its own locks and
+/// workspaces; a file beside which there is nothing of that kind is one of Terraform's local backend.
+fn store_around(file: &Path) -> Option<(PathBuf, String)> {
+    let whole = std::path::absolute(file).ok()?;
+    let beside = whole.parent()?;
+    beside.ancestors().find_map(|root| {
+        let key = whole.strip_prefix(root).ok()?.to_str()?;
+        let has_history = root.join(HISTORY).join(key).is_dir();
+        // Right beside it, the history is where that of a local file would be, too. Terraform encrypts none.
+        let is_store = has_history && (root != beside || is_sealed_file(&whole));
+        is_store.then(|| (root.to_owned(), key.to_owned()))
+    })
+}
+
+fn is_sealed_file(path: &Path) -> bool {
+    let mut first = [0; TELLING];
+    File::open(path).and_then(|mut file| file.read_exact(&mut first)).is_ok() && is_sealed(&first)
 }
 
 impl Place {
@@ -367,6 +393,32 @@ mod tests {
         for bad in ["", "states", "dir:", "gs://states", "r2://", "r2://states//a", "r2://states/history"] {
             assert_eq!(bad.parse::<Root>().unwrap_err().code(), "WL0701", "{bad}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_file_in_a_store_is_the_state_of_that_store() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = Root::Directory(directory.path().to_owned());
+        let mut keys = Keys::none();
+        keys.add("correct horse battery staple").unwrap();
+        let open = |key: &str| {
+            let access = Access { keys: keys.clone(), ..Access::default() };
+            Location::File(directory.path().join(key)).open(&access).unwrap()
+        };
+        let (store, _) = root.open(&Access::default()).unwrap();
+        let content = crate::terraform::tests::state("one", 3, 1);
+        store.write("a/b/x.tfstate", 3, &content, &crate::blobs::Condition::Absent).await.unwrap();
+        let place = open("a/b/x.tfstate");
+        assert_eq!((place.key.as_str(), place.is_local()), ("a/b/x.tfstate", false));
+        assert_eq!(place.key_of("dev"), "env:/dev/a/b/x.tfstate");
+        assert_eq!(place.store.history(&place.key).await.unwrap().len(), 1);
+        // At the root, only one that is encrypted cannot be a file of Terraform's.
+        store.write("x", 3, &content, &crate::blobs::Condition::Absent).await.unwrap();
+        assert!(open("x").is_local() && open("a/other").is_local());
+        let sealed = store.with_keys(keys.clone());
+        sealed.write("y", 3, &content, &crate::blobs::Condition::Absent).await.unwrap();
+        assert!(!open("y").is_local());
+        assert_eq!(open("y").store.read("y").await.unwrap().unwrap().content, content);
     }
 
     #[tokio::test]

@@ -1,8 +1,8 @@
 //! Encrypts a state and its whole history with the first key, so that every other key opens nothing any more.
 
-use crate::blobs::{Condition, Put};
+use crate::blobs::Condition;
 use crate::error::Error;
-use crate::keys::is_sealed;
+use crate::keys::{TELLING, is_sealed};
 use crate::location::Place;
 use crate::locks::until;
 use crate::store::HISTORY;
@@ -62,28 +62,32 @@ pub async fn rekey(
 
 async fn one(place: &Place, key: &str) -> Result<bool, Error> {
     let store = &place.store;
-    let name = store.place(key);
-    let Some((meta, stored)) = store.blobs().get(key).await? else { return Ok(false) };
-    let first = store.keys().first();
-    if is_sealed(&stored) && first.open(&name, &stored).is_ok() {
-        return Ok(false);
+    let first = store.clone().with_keys(store.keys().first());
+    // Plain text opens with any key, so what it is must be known as well.
+    let Some(mut reading) = store.blobs().read(key).await? else { return Ok(false) };
+    let is_sealed = is_sealed(&reading.peek(TELLING).await?);
+    drop(reading);
+    if is_sealed {
+        match first.digest_of(key).await {
+            Ok(_) => return Ok(false),
+            Err(Error::WrongKey { .. } | Error::NoKey { .. }) => {}
+            Err(error) => return Err(error),
+        }
     }
-    let content = store.keys().open(&name, &stored)?;
-    let sealed = first.seal(&name, &content)?;
-    let condition = meta.tag.map_or(Condition::Always, Condition::Is);
-    let protected = |reason: String| Error::Protected { place: name.clone(), reason };
-    match store.blobs().put(key, sealed, &condition).await {
-        Ok(Put::Done(_)) => {}
-        Ok(Put::Refused) => return Err(Error::Changed { place: name }),
+    let Some(there) = store.read(key).await? else { return Ok(false) };
+    match first.put(key, &there.content, &Condition::Is(there.tag)).await {
+        Ok(_) => {}
+        Err(Error::Kept { place }) if key.starts_with(HISTORY) => {
+            return Err(Error::Protected { place, reason: "a bucket lock rule keeps it".to_owned() });
+        }
         Err(Error::Denied { reason, .. } | Error::Answer { reason, .. }) if key.starts_with(HISTORY) => {
-            return Err(protected(reason));
+            return Err(Error::Protected { place: store.place(key), reason });
         }
         Err(error) => return Err(error),
     }
-    let Some((_, stored)) = store.blobs().get(key).await? else { return Err(Error::Changed { place: name }) };
-    let (found, wanted) =
-        (crate::store::digest(&first.open(&name, &stored)?), crate::store::digest(&content));
-    if found == wanted { Ok(true) } else { Err(Error::Damaged { place: name, found, wanted }) }
+    drop(there.content);
+    first.compare(key, &there.sha256).await?;
+    Ok(true)
 }
 
 #[cfg(test)]

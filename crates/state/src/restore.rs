@@ -4,8 +4,8 @@ use crate::blobs::Condition;
 use crate::error::Error;
 use crate::location::Place;
 use crate::locks::until;
-use crate::store::{Store, digest};
-use crate::terraform;
+use crate::store::{Store, Stored};
+use crate::terraform::{self, Summary};
 use bytes::Bytes;
 use serde::Serialize;
 use std::future::Future;
@@ -47,6 +47,8 @@ pub async fn restore(
     until(stop, async |locks| {
         let past = store.find(&key, wanted).await?;
         locks.take(store, &key, "restore", wait).await?;
+        // Read first, and its content not held: opening it may need memory of its own.
+        let current = found(store, &key).await?;
         let old = store.past(&past).await?;
         let summary = terraform::parse(&store.place(&past.key), &old.content)?;
         let done = |before, after, sha256, already| Restored {
@@ -59,17 +61,17 @@ pub async fn restore(
             resources: summary.resources,
             already,
         };
-        let Some(current) = store.read(&key).await? else {
+        let Some((current, there)) = current else {
             // Somebody has deleted it: the old version is put back as it was.
             let written = store.write(&key, past.serial, &old.content, &Condition::Absent).await?;
             return Ok(done(None, past.serial, written.sha256, false));
         };
-        let there = match terraform::parse(&name, &current.content) {
+        let there = match there {
             Ok(there) => there,
             // What is there is damaged, which may be why somebody restores. The history says which serials there were.
             Err(Error::Corrupt { .. } | Error::Empty { .. }) => {
                 let last = store.history(&key).await?.first().map_or(past.serial, |newest| newest.serial);
-                terraform::Summary { serial: last, ..summary.clone() }
+                Summary { serial: last, ..summary.clone() }
             }
             Err(error) => return Err(error),
         };
@@ -77,28 +79,41 @@ pub async fn restore(
             let (found, wanted) = (there.lineage, summary.lineage.clone());
             return Err(Error::ForeignLineage { place: name.clone(), found, wanted });
         }
-        let as_now = terraform::with_serial(&name, &old.content, there.serial)?;
-        if as_now == current.content {
+        if terraform::digest_with_serial(&name, &old.content, there.serial)? == current.sha256 {
             return Ok(done(Some(there.serial), there.serial, current.sha256, true));
         }
-        let (serial, content) = next(store, &key, there.serial, &old.content).await?;
-        // What Terraform wrote itself is in no history yet.
-        store.keep(&key, there.serial, &current.content).await?;
+        let serial = next(store, &key, there.serial, &old.content).await?;
+        let mut old = Some(old.content);
+        if !store.has(&key, there.serial, &current.sha256).await? {
+            old = None;
+            store.keep_current(&key, there.serial, &current.tag).await?;
+        }
+        let old = match old {
+            Some(old) => old,
+            None => store.past(&past).await?.content,
+        };
+        let content = terraform::with_serial(&name, &old, serial)?;
+        drop(old);
         let written = store.write(&key, serial, &content, &Condition::Is(current.tag)).await?;
         Ok(done(Some(there.serial), serial, written.sha256, false))
     })
     .await
 }
 
-/// The serial for what is put back, above the current one and above all that ever was; and the content under it. What an
-/// earlier run that was killed has left in the history is taken up again.
-async fn next(store: &Store, key: &str, current: u64, old: &Bytes) -> Result<(u64, Bytes), Error> {
-    let name = store.place(key);
-    let under = |serial: u64| terraform::with_serial(&name, old, serial).map(|content| (serial, content));
+/// What is there, without its content, and what that says of itself.
+async fn found(store: &Store, key: &str) -> Result<Option<(Stored, Result<Summary, Error>)>, Error> {
+    let Some(mut current) = store.read(key).await? else { return Ok(None) };
+    let content = std::mem::take(&mut current.content);
+    Ok(Some((current, terraform::parse(&store.place(key), &content))))
+}
+
+/// The serial for what is put back, above the current one and above all that ever was. What an earlier run that was killed
+/// has left in the history is taken up again.
+async fn next(store: &Store, key: &str, current: u64, old: &Bytes) -> Result<u64, Error> {
     let newest = store.history(key).await?.into_iter().next().filter(|newest| newest.serial > current);
-    let Some(newest) = newest else { return under(current.saturating_add(1)) };
-    let (serial, content) = under(newest.serial)?;
-    if digest(&content) == newest.sha256 { Ok((serial, content)) } else { under(serial.saturating_add(1)) }
+    let Some(newest) = newest else { return Ok(current.saturating_add(1)) };
+    let as_newest = terraform::digest_with_serial(&store.place(key), old, newest.serial)?;
+    Ok(if as_newest == newest.sha256 { newest.serial } else { newest.serial.saturating_add(1) })
 }
 
 #[cfg(test)]

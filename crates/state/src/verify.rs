@@ -119,7 +119,9 @@ async fn one(
                     None => add(
                         "history",
                         Outcome::Note,
-                        "it does not hold the current version, which Terraform wrote itself".to_owned(),
+                        "it does not hold the current version, which Terraform wrote past Windlass; the next write \
+                         through `windlass state exec` keeps it, and another plain apply would lose it"
+                            .to_owned(),
                     ),
                 }
                 if !store.keys().is_empty() && !current.sealed {
@@ -132,11 +134,12 @@ async fn one(
             }
         }
     }
+    drop(current);
     if deep {
         let mut sound = 0;
         for past in &history {
-            match store.past(past).await {
-                Ok(_) => sound += 1,
+            match store.compare(&past.key, &past.sha256).await {
+                Ok(()) => sound += 1,
                 Err(
                     error @ (Error::NoKey { .. }
                     | Error::WrongKey { .. }

@@ -22,6 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// Between two writes of one key, where the service wants that.
 const BETWEEN_WRITES: Duration = Duration::from_millis(1_050);
+/// How R2 names the refusal of a bucket lock rule, which comes with 409.
+const LOCKED: &str = "ObjectLockedByBucketPolicy";
 /// How long a body may stand still.
 const STALL: Duration = Duration::from_secs(60);
 
@@ -235,6 +237,7 @@ impl Bucket {
             (Some(404), _) => Error::NoBucket { place },
             (Some(status @ (429 | 503)), _) => Error::Busy { place, tries: trace.tries, status },
             (Some(500 | 502 | 504), _) => Error::Unreachable { place, tries: trace.tries, reason: said() },
+            (Some(409), _) if said().starts_with(LOCKED) => Error::Kept { place },
             (Some(_), _) => Error::Answer { place, reason: said() },
         }
     }
@@ -261,6 +264,11 @@ impl Bucket {
                 Some(tag) => Ok(Put::Done(Tag::new(tag))),
                 None => Err(Error::Answer { place: self.place(key), reason: "no ETag".to_owned() }),
             },
+            // R2 looks at its lock rules before it looks at the condition: what is locked is there.
+            Err(error) if trace.status == Some(409) && said(&error).starts_with(LOCKED) => match condition {
+                Condition::Absent => Ok(Put::Refused),
+                _ => Err(self.error(key, &error, &trace)),
+            },
             Err(AlreadyExists { .. } | Precondition { .. } | NotModified { .. }) => {
                 // The first try may have arrived, and its answer got lost: then what is there is what was sent.
                 match trace.unsure {
@@ -279,8 +287,14 @@ impl Bucket {
     }
 
     async fn is_there(&self, key: &str, content: &Bytes) -> Result<Put, Error> {
-        Ok(match self.get(key).await? {
-            Some((Meta { tag: Some(tag), .. }, there)) if there == *content => {
+        let Some(mut reading) = self.read(key).await? else { return Ok(Put::Refused) };
+        let mut left = content.as_ref();
+        while let Some(piece) = reading.content.try_next().await? {
+            let Some(behind) = left.strip_prefix(piece.as_ref()) else { return Ok(Put::Refused) };
+            left = behind;
+        }
+        Ok(match reading.meta.tag {
+            Some(tag) if left.is_empty() => {
                 tracing::info!(key, "an answer had got lost; the write had arrived");
                 Put::Done(tag)
             }

@@ -5,6 +5,7 @@
 
 use super::{Blobs, Condition, Meta, Probe, Put, Reading, Tag};
 use crate::error::Error;
+use crate::room::Room;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
@@ -235,8 +236,14 @@ fn meta(key: &str, kind: &fs::Metadata) -> Meta {
 }
 
 fn read_whole(path: &Path) -> Result<Option<Bytes>, Error> {
-    let content = absent_is_none(fs::read(path)).map_err(Error::io("read", path))?;
-    Ok(content.map(Bytes::from))
+    let Some(mut file) = absent_is_none(File::open(path)).map_err(Error::io("open", path))? else {
+        return Ok(None);
+    };
+    let size = file.metadata().map_err(Error::io("read", path))?.len();
+    // One more, to see the end without asking for more room.
+    let mut room = Room::new(size + 1);
+    room.read_from(&mut file).map_err(Error::io("read", path))?;
+    Ok(Some(room.freeze()))
 }
 
 /// The digest of a file, without holding it in memory.

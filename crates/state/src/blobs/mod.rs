@@ -16,10 +16,11 @@ mod patience;
 mod probed;
 
 use crate::error::Error;
-use bytes::{Bytes, BytesMut};
+use crate::room::Room;
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
-use futures::{FutureExt, TryStreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use std::fmt;
 
 pub use bucket::{Bucket, Service};
@@ -101,6 +102,22 @@ impl fmt::Debug for Reading {
 }
 
 impl Reading {
+    /// The first `length` bytes, or as many as there are. They stay in the content, whose first piece they are.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn peek(&mut self, length: usize) -> Result<Bytes, Error> {
+        let mut first = Bytes::new();
+        while first.len() < length {
+            let Some(more) = self.content.try_next().await? else { break };
+            first = if first.is_empty() { more } else { [first, more].concat().into() };
+        }
+        let rest = std::mem::replace(&mut self.content, stream::empty().boxed());
+        self.content = stream::iter([Ok(first.clone())]).chain(rest).boxed();
+        first.truncate(length);
+        Ok(first)
+    }
+
     /// The content in one piece.
     ///
     /// # Errors
@@ -111,10 +128,10 @@ impl Reading {
         if first.len() as u64 >= self.meta.size {
             return Ok(first);
         }
-        let mut all = BytesMut::with_capacity(usize::try_from(self.meta.size).unwrap_or(0));
-        all.extend_from_slice(&first);
+        let mut all = Room::new(self.meta.size);
+        all.add(&first);
         while let Some(more) = content.try_next().await? {
-            all.extend_from_slice(&more);
+            all.add(&more);
         }
         Ok(all.freeze())
     }

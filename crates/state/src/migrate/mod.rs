@@ -9,12 +9,13 @@
 //! Nothing is written down about how far it got: each step looks at what is there. Killed at any instruction, the source or
 //! the target (or both) is whole, and the same command again finishes.
 
-use crate::blobs::Condition;
+use crate::blobs::{Condition, Tag};
 use crate::error::Error;
 use crate::location::{DEFAULT_WORKSPACE, Place};
 use crate::locks::{Locks, until};
-use crate::store::{Stored, digest};
+use crate::store::digest;
 use crate::terraform::{self, Summary};
+use bytes::Bytes;
 use serde::Serialize;
 use std::fs;
 use std::future::Future;
@@ -99,13 +100,22 @@ pub enum Event {
     Done(String),
 }
 
+/// What was checked of a workspace.
 struct Candidate {
     workspace: String,
-    source: Stored,
+    sha256: String,
+    bytes: usize,
     summary: Summary,
     action: Action,
-    /// What is to be replaced.
-    target: Option<(Stored, Option<Summary>)>,
+    target: Option<Target>,
+}
+
+/// What is there already. Its content is not held: it is read again should it not be in the history.
+struct Target {
+    tag: Tag,
+    sha256: String,
+    /// Nothing, where the file is empty.
+    serial: Option<u64>,
 }
 
 /// Migrates every workspace of `from` to `to`.
@@ -146,26 +156,20 @@ async fn run(
             }
         }
     }
-    // One alone is held in memory from the check to the write. Several are read once more, so that the memory that is
-    // needed does not grow with their number.
+    // What one alone holds is kept in memory from the check to the write. Several are read once more, so that the memory
+    // that is needed does not grow with their number.
     let mut checked = Vec::new();
     for workspace in &workspaces {
         tell(Event::Checking(workspace.clone()));
-        let candidate = check(from, to, workspace, options).await?;
-        checked.push((candidate.source.sha256.clone(), (workspaces.len() == 1).then_some(candidate)));
+        let (candidate, content) = check(from, to, workspace, options).await?;
+        checked.push((candidate, (workspaces.len() == 1).then_some(content)));
     }
     let mut report = Report { dry_run: options.dry_run, ..Report::default() };
-    for (workspace, (sha256, candidate)) in workspaces.iter().zip(checked) {
-        let candidate = match candidate {
-            Some(candidate) => candidate,
-            None => check(from, to, workspace, options).await?,
-        };
-        if candidate.source.sha256 != sha256 {
-            return Err(Error::Changed { place: from.place_of(workspace) });
-        }
-        tell(Event::Writing(workspace.clone(), candidate.source.content.len()));
-        report.workspaces.push(carry_over(from, to, candidate, options).await?);
-        tell(Event::Done(workspace.clone()));
+    for (candidate, content) in checked {
+        let workspace = candidate.workspace.clone();
+        tell(Event::Writing(workspace.clone(), candidate.bytes));
+        report.workspaces.push(carry_over(from, to, candidate, content, options).await?);
+        tell(Event::Done(workspace));
     }
     report.took_over =
         locks.took_over.iter().map(|lock| format!("{} ({})", lock.who, lock.operation)).collect();
@@ -179,8 +183,13 @@ async fn run(
     Ok(report)
 }
 
-/// Reads one on both sides and decides. Changes nothing.
-async fn check(from: &Place, to: &Place, workspace: &str, options: Options) -> Result<Candidate, Error> {
+/// Reads one on both sides and decides. Changes nothing. Gives the source's content as well.
+async fn check(
+    from: &Place,
+    to: &Place,
+    workspace: &str,
+    options: Options,
+) -> Result<(Candidate, Bytes), Error> {
     let (key, place) = (from.key_of(workspace), from.place_of(workspace));
     let source = from.store.read(&key).await?.ok_or_else(|| Error::Absent { place: place.clone() })?;
     let summary = terraform::parse(&place, &source.content)?;
@@ -188,15 +197,16 @@ async fn check(from: &Place, to: &Place, workspace: &str, options: Options) -> R
         return Err(Error::NoResources { place });
     }
     let place = to.place_of(workspace);
-    let target = to.store.read(&to.key_of(workspace)).await?;
-    let Some(target) = target else {
-        return Ok(Candidate {
-            workspace: workspace.to_owned(),
-            source,
-            summary,
-            action: Action::Create,
-            target: None,
-        });
+    let candidate = |summary, action, target| Candidate {
+        workspace: workspace.to_owned(),
+        sha256: source.sha256.clone(),
+        bytes: source.content.len(),
+        summary,
+        action,
+        target,
+    };
+    let Some(target) = to.store.read(&to.key_of(workspace)).await? else {
+        return Ok((candidate(summary, Action::Create, None), source.content));
     };
     let there = match terraform::parse(&place, &target.content) {
         // Terraform's local backend makes an empty file before it has something to write.
@@ -215,8 +225,9 @@ async fn check(from: &Place, to: &Place, workspace: &str, options: Options) -> R
         }
         Some(there) => judge(&place, &summary, there)?,
     };
-    let target = Some((target, there));
-    Ok(Candidate { workspace: workspace.to_owned(), source, summary, action, target })
+    let serial = there.map(|there| there.serial);
+    let target = Target { tag: target.tag, sha256: target.sha256, serial };
+    Ok((candidate(summary, action, Some(target)), source.content))
 }
 
 /// Whether one state may replace another.
@@ -239,19 +250,28 @@ async fn carry_over(
     from: &Place,
     to: &Place,
     candidate: Candidate,
+    mut content: Option<Bytes>,
     options: Options,
 ) -> Result<Moved, Error> {
-    let Candidate { workspace, source, summary, action, target } = candidate;
+    let Candidate { workspace, sha256, bytes, summary, action, target } = candidate;
     let key = to.key_of(&workspace);
-    let condition = target.as_ref().map_or(Condition::Absent, |(there, _)| Condition::Is(there.tag.clone()));
+    let condition = target.as_ref().map_or(Condition::Absent, |there| Condition::Is(there.tag.clone()));
     let sha256_after = match action {
         _ if options.dry_run => None,
-        Action::Same => target.as_ref().map(|(there, _)| there.sha256.clone()),
+        Action::Same => target.map(|there| there.sha256),
         Action::Create | Action::Replace => {
-            if let Some((there, Some(summary))) = target {
-                to.store.keep(&key, summary.serial, &there.content).await?;
+            if let Some(Target { sha256, serial: Some(serial), tag }) = target
+                && !to.store.has(&key, serial, &sha256).await?
+            {
+                // One at a time in memory: the source is read again.
+                content = None;
+                to.store.keep_current(&key, serial, &tag).await?;
             }
-            Some(to.store.write(&key, summary.serial, &source.content, &condition).await?.sha256)
+            let content = match content {
+                Some(content) => content,
+                None => again(from, &workspace, &sha256).await?,
+            };
+            Some(to.store.write(&key, summary.serial, &content, &condition).await?.sha256)
         }
     };
     Ok(Moved {
@@ -262,12 +282,20 @@ async fn carry_over(
         lineage: summary.lineage,
         serial: summary.serial,
         resources: summary.resources,
-        bytes: source.content.len(),
-        sha256_before: source.sha256,
+        bytes,
+        sha256_before: sha256,
         sha256_after,
         encrypted: !to.store.keys().is_empty(),
         moved_to: None,
     })
+}
+
+/// The content of the source, which must be what was checked.
+async fn again(from: &Place, workspace: &str, sha256: &str) -> Result<Bytes, Error> {
+    match from.store.read(&from.key_of(workspace)).await? {
+        Some(there) if there.sha256 == sha256 => Ok(there.content),
+        _ => Err(Error::Changed { place: from.place_of(workspace) }),
+    }
 }
 
 fn aside(file: &Path, serial: u64, number: usize) -> PathBuf {

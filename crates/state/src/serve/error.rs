@@ -46,7 +46,10 @@ impl Error {
             Self::NotLoopback(_) => {
                 "listen on 127.0.0.1 or [::1]: whoever reaches it reads the state decrypted"
             }
-            Self::Listen { .. } => "choose another port, or port 0 for any that is free",
+            Self::Listen { .. } => {
+                "choose another port, or port 0 for any that is free. A project whose backend names an endpoint has one \
+                 port: wait until the other `windlass state exec` in it has ended"
+            }
             Self::Audit { .. } => {
                 "check that the path is yours, writable and has room; --audit puts it elsewhere"
             }

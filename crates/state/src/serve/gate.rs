@@ -26,6 +26,8 @@ pub(super) struct Gate {
     given: Mutex<HashMap<String, String>>,
     /// The state that was read last: Terraform asks for it several times, and in pieces.
     last: Mutex<Option<(String, Stored)>>,
+    /// The digest of what was written here last, of each key: that one is in the history.
+    written: Mutex<HashMap<String, String>>,
 }
 
 impl Gate {
@@ -39,6 +41,7 @@ impl Gate {
             owner: Mutex::default(),
             given: Mutex::default(),
             last: Mutex::default(),
+            written: Mutex::default(),
         }
     }
 
@@ -155,6 +158,8 @@ impl Gate {
     async fn replace(&self, key: &str, content: &Bytes) -> Result<(u64, String), Error> {
         let place = self.store.place(key);
         let new = terraform::parse(&place, content)?;
+        // What Terraform wrote past this endpoint is in no history, and would be lost now.
+        let mut unkept = None;
         let condition = match self.fetch(key).await? {
             None => Condition::Absent,
             // The answer got lost, and it is sent again.
@@ -170,11 +175,18 @@ impl Gate {
                 if old.serial == new.serial {
                     return Err(Error::Fork { place, serial: new.serial });
                 }
+                if self.written.lock().get(key) != Some(&there.sha256) {
+                    unkept = Some((old.serial, there.content));
+                }
                 Condition::Is(there.tag)
             }
         };
         *self.last.lock() = None;
+        if let Some((serial, content)) = unkept {
+            self.store.keep(key, serial, &content).await?;
+        }
         let written = self.store.write(key, new.serial, content, &condition).await?;
+        self.written.lock().insert(key.to_owned(), written.sha256.clone());
         Ok((new.serial, written.sha256))
     }
 
@@ -367,6 +379,12 @@ mod tests {
         let serials: Vec<u64> =
             gate.store.history("a").await.unwrap().iter().map(|past| past.serial).collect();
         assert_eq!(serials, [6, 4]);
+        // What was written past it is kept before it is replaced.
+        let past = state("x", 7, "past");
+        let _ = gate.store.blobs().put("a", past.clone(), &Condition::Always).await.unwrap();
+        assert!(write(&state("x", 8, "three")).await.is_ok());
+        let kept = gate.store.find("a", "7").await.unwrap();
+        assert_eq!(gate.store.past(&kept).await.unwrap().content, past);
         gate.delete("s3", "a").await.unwrap();
         assert!(gate.read("s3", "a").await.unwrap().is_none());
         assert!(write(&state("y", 1, "new")).await.is_ok(), "a new state where there is none");

@@ -14,6 +14,7 @@ mod gate;
 mod http;
 mod s3;
 
+use crate::connections;
 use crate::lock::Owner;
 use crate::store::Store;
 use ::http::{Method, Request, Response, StatusCode};
@@ -23,7 +24,6 @@ pub use error::Error;
 use gate::Gate;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use s3s::Body;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use secrecy::{ExposeSecret, SecretString};
@@ -35,7 +35,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 
 /// How long a stopping endpoint waits for the answers that it has begun.
 const GRACE: Duration = Duration::from_secs(70);
@@ -128,31 +128,11 @@ impl Service {
     /// Answers until `shutdown` is ready; then takes no new connection, finishes what it has begun, and returns.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let Self { listener, shared, .. } = self;
-        let (stop, stopping) = watch::channel(false);
-        let mut connections = JoinSet::new();
-        let mut shutdown = std::pin::pin!(shutdown);
-        loop {
-            tokio::select! {
-                () = &mut shutdown => break,
-                Some(_) = connections.join_next(), if !connections.is_empty() => {}
-                accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => {
-                        // Small answers leave at once.
-                        let _ = stream.set_nodelay(true);
-                        connections.spawn(connection(TokioIo::new(stream), Arc::clone(&shared), stopping.clone()));
-                    }
-                    // Too many open files, mostly: the next moment may be better.
-                    Err(error) => {
-                        tracing::warn!(%error, "a connection could not be taken");
-                        tokio::time::sleep(Duration::from_millis(50)).await;
-                    }
-                },
-            }
-        }
-        drop(listener);
-        stop.send_replace(true);
-        let finished = async { while connections.join_next().await.is_some() {} };
-        let _ = tokio::time::timeout(GRACE, finished).await;
+        let service = hyper::service::service_fn(move |request| {
+            let shared = Arc::clone(&shared);
+            async move { Ok::<_, Infallible>(shared.answer(request).await) }
+        });
+        connections::answer(listener, service, shutdown, GRACE).await;
     }
 
     /// Answers in the background.
@@ -190,26 +170,6 @@ impl Handle {
         let _ = self.task.await;
         self.gate.heal().await
     }
-}
-
-async fn connection(
-    io: TokioIo<tokio::net::TcpStream>,
-    shared: Arc<Shared>,
-    mut stopping: watch::Receiver<bool>,
-) {
-    let service = hyper::service::service_fn(move |request| {
-        let shared = Arc::clone(&shared);
-        async move { Ok::<_, Infallible>(shared.answer(request).await) }
-    });
-    let connection =
-        hyper::server::conn::http1::Builder::new().timer(TokioTimer::new()).serve_connection(io, service);
-    let mut connection = std::pin::pin!(connection);
-    // Errors are a client that went away.
-    tokio::select! {
-        _ = connection.as_mut() => return,
-        _ = stopping.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
-    }
-    let _ = connection.await;
 }
 
 impl Shared {

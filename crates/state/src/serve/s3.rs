@@ -4,6 +4,7 @@ use super::gate::Gate;
 use super::http::{LARGEST, status};
 use crate::blobs::Meta;
 use crate::error::Error;
+use crate::room::Room;
 use crate::store::{Stored, digest};
 use bytes::{Bytes, BytesMut};
 use futures::TryStreamExt;
@@ -275,10 +276,10 @@ impl S3 for Dialect {
             let uploads = self.uploads.lock();
             let upload = uploads.get(&input.upload_id).filter(|upload| upload.key == input.key);
             let upload = upload.ok_or_else(|| s3_error!(NoSuchUpload))?;
-            let mut content = BytesMut::new();
+            let mut content = Room::new(upload.parts.values().map(|part| part.len() as u64).sum());
             for part in wanted {
                 let found = part.part_number.and_then(|number| upload.parts.get(&number));
-                content.extend_from_slice(found.ok_or_else(|| s3_error!(InvalidPart))?);
+                content.add(found.ok_or_else(|| s3_error!(InvalidPart))?);
             }
             content.freeze()
         };

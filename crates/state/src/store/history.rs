@@ -1,7 +1,7 @@
 //! The history of a state: a create-only copy of every version, found again by its serial.
 
 use super::{Store, Stored, digest};
-use crate::blobs::{Condition, Meta, Put};
+use crate::blobs::{Condition, Meta, Put, Tag};
 use crate::error::Error;
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -41,12 +41,30 @@ impl Store {
     /// When the store fails, or what is there is not what its name says.
     pub async fn keep(&self, key: &str, serial: u64, content: &Bytes) -> Result<(), Error> {
         let sha256 = digest(content);
-        let name = past_key(key, serial, &sha256);
-        if self.blobs.head(&name).await?.is_some() {
+        if self.has(key, serial, &sha256).await? {
             return Ok(());
         }
-        let sealed = self.keys.seal(&self.place(&name), content)?;
-        self.keep_sealed(key, serial, &sha256, content, sealed).await
+        let sealed = self.seal(&past_key(key, serial, &sha256), content).await?;
+        self.keep_sealed(key, serial, &sha256, sealed).await
+    }
+
+    /// Puts the version that is there into the history: what Terraform wrote itself is in none.
+    ///
+    /// # Errors
+    /// As [`Store::keep`]; [`Error::Changed`] when it is not the one of this tag.
+    pub(crate) async fn keep_current(&self, key: &str, serial: u64, tag: &Tag) -> Result<(), Error> {
+        match self.read(key).await? {
+            Some(there) if there.tag == *tag => self.keep(key, serial, &there.content).await,
+            _ => Err(Error::Changed { place: self.place(key) }),
+        }
+    }
+
+    /// Whether the history holds a version.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn has(&self, key: &str, serial: u64, sha256: &str) -> Result<bool, Error> {
+        Ok(self.blobs.head(&past_key(key, serial, sha256)).await?.is_some())
     }
 
     pub(super) async fn keep_sealed(
@@ -54,7 +72,6 @@ impl Store {
         key: &str,
         serial: u64,
         sha256: &str,
-        content: &Bytes,
         sealed: Bytes,
     ) -> Result<(), Error> {
         let name = past_key(key, serial, sha256);
@@ -62,14 +79,7 @@ impl Store {
             return Ok(());
         }
         // It is there already: of an earlier try, or of a version that was written twice.
-        match self.read(&name).await? {
-            Some(there) if there.content == *content => Ok(()),
-            there => Err(Error::Damaged {
-                place: self.place(&name),
-                found: there.map_or_else(|| "of nothing".to_owned(), |there| there.sha256),
-                wanted: sha256.to_owned(),
-            }),
-        }
+        self.compare(&name, sha256).await
     }
 
     /// Every version of a state, the newest first.

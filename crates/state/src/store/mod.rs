@@ -12,14 +12,15 @@
 //! It holds anything small enough for memory that has a number which goes up: Terraform's states, a fleet's own state. What
 //! has no versions (a journal) goes through [`Store::put`] and [`Store::read`] alone.
 
+mod arriving;
 mod history;
 mod locking;
 
 use crate::blobs::{Blobs, Condition, Put, Tag};
 use crate::error::Error;
-use crate::keys::{Keys, is_sealed};
+use crate::keys::{Keys, TELLING, is_sealed};
+use crate::room::Room;
 use bytes::Bytes;
-use futures::TryStreamExt;
 pub use history::{HISTORY, Past, Retention, past_key};
 use jiff::Timestamp;
 pub use locking::{Held, lock_key};
@@ -118,14 +119,19 @@ impl Store {
     /// # Errors
     /// When the store fails or no key fits.
     pub async fn read(&self, key: &str) -> Result<Option<Stored>, Error> {
-        let Some((meta, stored)) = self.blobs.get(key).await? else { return Ok(None) };
-        let (sealed, modified) = (is_sealed(&stored), meta.modified);
-        let content = self.keys.open(&self.place(key), &stored)?;
-        drop(stored);
-        let tag = meta.tag.ok_or_else(|| Error::Answer {
+        let Some(mut reading) = self.blobs.read(key).await? else { return Ok(None) };
+        let modified = reading.meta.modified;
+        let tag = reading.meta.tag.clone().ok_or_else(|| Error::Answer {
             place: self.place(key),
             reason: "it names no ETag, so nothing can be written conditionally".to_owned(),
         })?;
+        let sealed = is_sealed(&reading.peek(TELLING).await?);
+        let content = if sealed {
+            let room = Room::new(reading.meta.size);
+            self.receive(key, reading, room).await?.freeze()
+        } else {
+            reading.bytes().await?
+        };
         Ok(Some(Stored { sha256: digest(&content), content, tag, sealed, modified }))
     }
 
@@ -134,7 +140,7 @@ impl Store {
     /// # Errors
     /// When the store fails; [`Error::Changed`] when the condition does not hold.
     pub async fn put(&self, key: &str, content: &Bytes, condition: &Condition) -> Result<Tag, Error> {
-        let sealed = self.keys.seal(&self.place(key), content)?;
+        let sealed = self.seal(key, content).await?;
         self.put_sealed(key, sealed, condition).await
     }
 
@@ -159,32 +165,31 @@ impl Store {
         condition: &Condition,
     ) -> Result<Written, Error> {
         let sha256 = digest(content);
-        let sealed = self.keys.seal(&self.place(key), content)?;
-        self.keep_sealed(key, serial, &sha256, content, sealed.clone()).await?;
+        let sealed = self.seal(key, content).await?;
+        self.keep_sealed(key, serial, &sha256, sealed.clone()).await?;
         let tag = self.put_sealed(key, sealed, condition).await?;
-        let found = self.read_back(key).await?;
-        if found != sha256 {
-            return Err(Error::Damaged { place: self.place(key), found, wanted: sha256 });
-        }
+        self.compare(key, &sha256).await?;
         self.cut(key).await;
-        Ok(Written { tag, sha256: found })
+        Ok(Written { tag, sha256 })
     }
 
-    /// The digest of a state as a reader gets it, without a second copy in memory.
-    async fn read_back(&self, key: &str) -> Result<String, Error> {
-        let mut digest = Sha256::new();
-        if !self.keys.is_empty() {
-            if let Some((_, stored)) = self.blobs.get(key).await? {
-                self.keys.open_into(&self.place(key), &stored, &mut digest)?;
-            }
-            return Ok(hex::encode(digest.finalize()));
+    /// Reads an object, decrypts it and compares, with none of it in memory as a whole.
+    ///
+    /// # Errors
+    /// When the store fails or no key fits; [`Error::Damaged`] when its content has another digest, or there is none.
+    pub async fn compare(&self, key: &str, sha256: &str) -> Result<(), Error> {
+        let found = self.digest_of(key).await?.unwrap_or_else(|| "of nothing".to_owned());
+        if found == sha256 {
+            return Ok(());
         }
-        if let Some(mut reading) = self.blobs.read(key).await? {
-            while let Some(piece) = reading.content.try_next().await? {
-                digest.update(&piece);
-            }
-        }
-        Ok(hex::encode(digest.finalize()))
+        Err(Error::Damaged { place: self.place(key), found, wanted: sha256.to_owned() })
+    }
+
+    /// The digest of an object's content; `None` when there is none.
+    pub(crate) async fn digest_of(&self, key: &str) -> Result<Option<String>, Error> {
+        let Some(reading) = self.blobs.read(key).await? else { return Ok(None) };
+        let digest = self.receive(key, reading, Sha256::new()).await?;
+        Ok(Some(hex::encode(digest.finalize())))
     }
 }
 

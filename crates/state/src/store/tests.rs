@@ -1,8 +1,10 @@
 use super::history::too_old;
 use super::*;
-use crate::blobs::{Bucket, Directory};
+use crate::blobs::{Bucket, Directory, Meta, Reading};
 use crate::keys;
 use crate::lock::{LockInfo, Owner};
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, stream};
 use secrecy::ExposeSecret;
 use std::time::Duration;
 
@@ -56,6 +58,96 @@ async fn with_keys_nothing_readable_is_stored() {
     }
     let read = store.read(KEY).await.unwrap().unwrap();
     assert_eq!((read.content, read.sealed), (content, true));
+}
+
+/// A store whose answers come in pieces of so many bytes, and end after so many pieces.
+#[derive(Debug)]
+struct InPieces {
+    inner: Arc<dyn Blobs>,
+    length: usize,
+    most: usize,
+}
+
+impl Blobs for InPieces {
+    fn place(&self, key: &str) -> String {
+        self.inner.place(key)
+    }
+
+    fn read<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Reading>, Error>> {
+        async move {
+            let Some(reading) = self.inner.read(key).await? else { return Ok(None) };
+            let meta = reading.meta.clone();
+            let whole = reading.bytes().await?;
+            let mut pieces: Vec<Result<Bytes, Error>> = whole
+                .chunks(self.length)
+                .take(self.most)
+                .map(|piece| Ok(Bytes::copy_from_slice(piece)))
+                .collect();
+            if whole.len() > self.length * self.most {
+                let place = self.place(key);
+                pieces.push(Err(Error::Unreachable { place, tries: 1, reason: "the line broke".into() }));
+            }
+            Ok(Some(Reading { meta, content: stream::iter(pieces).boxed() }))
+        }
+        .boxed()
+    }
+
+    fn head<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Meta>, Error>> {
+        self.inner.head(key)
+    }
+
+    fn put<'a>(
+        &'a self,
+        key: &'a str,
+        content: Bytes,
+        condition: &'a Condition,
+    ) -> BoxFuture<'a, Result<Put, Error>> {
+        self.inner.put(key, content, condition)
+    }
+
+    fn delete<'a>(&'a self, key: &'a str, tag: Option<&'a Tag>) -> BoxFuture<'a, Result<bool, Error>> {
+        self.inner.delete(key, tag)
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<Meta>, Error>> {
+        self.inner.list(prefix)
+    }
+}
+
+#[tokio::test]
+async fn what_comes_in_pieces_is_read_as_a_whole_or_not_at_all() {
+    let mut keys = Keys::none();
+    keys.add(keys::generate().1.expose_secret()).unwrap();
+    let content = Bytes::from((0..300_000_u32).map(|n| n as u8).collect::<Vec<_>>());
+    for keys in [Keys::none(), keys] {
+        let blobs: Arc<dyn Blobs> = Arc::new(Bucket::in_memory());
+        Store::new(Arc::clone(&blobs))
+            .with_keys(keys.clone())
+            .put(KEY, &content, &Condition::Absent)
+            .await
+            .unwrap();
+        // Seven bytes are too short to tell whether it is encrypted; 70,000 end within age's own pieces.
+        for length in [7, 21, 22, 70_000, 1_000_000] {
+            let in_pieces = |most| {
+                let inner = Arc::clone(&blobs);
+                Store::new(Arc::new(InPieces { inner, length, most })).with_keys(keys.clone())
+            };
+            let read = in_pieces(usize::MAX / length).read(KEY).await.unwrap().unwrap();
+            assert!(read.content == content && read.sealed != keys.is_empty(), "{length}");
+            in_pieces(usize::MAX / length).compare(KEY, &digest(&content)).await.unwrap();
+            if length < 1_000_000 {
+                // That the line broke is what is said, and not that the content is damaged.
+                for store in [in_pieces(0), in_pieces(3)] {
+                    assert_eq!(store.read(KEY).await.unwrap_err().code(), "WL0703", "{length}");
+                    assert_eq!(store.digest_of(KEY).await.unwrap_err().code(), "WL0703", "{length}");
+                }
+            }
+        }
+        assert_eq!(
+            Store::new(blobs).with_keys(keys).compare("other", "x").await.unwrap_err().code(),
+            "WL0712"
+        );
+    }
 }
 
 #[tokio::test]

@@ -4,11 +4,14 @@ pub mod backend;
 pub mod diff;
 
 use crate::error::Error;
+use crate::room::Room;
 use bytes::Bytes;
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
 use std::fmt;
+use std::ops::Range;
 
 /// The format that Terraform 0.12 and every later one writes.
 const FORMAT: u64 = 4;
@@ -119,6 +122,25 @@ fn plain(error: &serde_json::Error) -> String {
 /// # Errors
 /// When it is no state.
 pub fn with_serial(place: &str, content: &Bytes, serial: u64) -> Result<Bytes, Error> {
+    let at = place_of_serial(place, content)?;
+    let serial = serial.to_string();
+    let parts = [&content[..at.start], serial.as_bytes(), &content[at.end..]];
+    let mut all = Room::new(parts.iter().map(|part| part.len() as u64).sum());
+    parts.iter().for_each(|part| all.add(part));
+    Ok(all.freeze())
+}
+
+/// The digest of what [`with_serial`] gives, which is not made for it.
+///
+/// # Errors
+/// When it is no state.
+pub fn digest_with_serial(place: &str, content: &[u8], serial: u64) -> Result<String, Error> {
+    let at = place_of_serial(place, content)?;
+    let digest = Sha256::new().chain_update(&content[..at.start]).chain_update(serial.to_string());
+    Ok(hex::encode(digest.chain_update(&content[at.end..]).finalize()))
+}
+
+fn place_of_serial(place: &str, content: &[u8]) -> Result<Range<usize>, Error> {
     #[derive(Deserialize)]
     struct Serial<'a> {
         #[serde(borrow)]
@@ -129,8 +151,7 @@ pub fn with_serial(place: &str, content: &Bytes, serial: u64) -> Result<Bytes, E
     let found: Serial<'_> = serde_json::from_str(text).map_err(|error| corrupt(plain(&error)))?;
     // It is a part of `text`.
     let at = found.serial.get().as_ptr() as usize - text.as_ptr() as usize;
-    let end = at + found.serial.get().len();
-    Ok([&content[..at], serial.to_string().as_bytes(), &content[end..]].concat().into())
+    Ok(at..at + found.serial.get().len())
 }
 
 #[cfg(test)]
@@ -194,6 +215,7 @@ pub(crate) mod tests {
         let text = String::from_utf8(old.to_vec()).unwrap();
         assert_eq!(new, text.replacen("\"serial\": 8", "\"serial\": 12", 1));
         assert_eq!(parse("x", &new).unwrap().serial, 12);
+        assert_eq!(digest_with_serial("x", &old, 12).unwrap(), crate::store::digest(&new));
         assert_eq!(with_serial("x", &new, 8).unwrap(), old);
         // A resource's own "serial" is another one.
         let inner = Bytes::from_static(br#"{"resources":[{"serial":1}],"serial":2}"#);

@@ -10,7 +10,6 @@ use super::store::Store;
 use super::{Error, Keys, Options, credentials};
 use http::StatusCode;
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::validation::NameValidation;
@@ -25,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 
 /// Requests that the log keeps; older ones are forgotten.
 const LOGGED: usize = 10_000;
@@ -163,56 +162,19 @@ impl Service {
         // If it ended, nobody could order faults any more; R2 itself would go on.
         let admin =
             admin.map(|listener| tokio::spawn(admin::run(listener, Arc::clone(&shared), stopping.clone())));
-        let mut connections = JoinSet::new();
-        let mut shutdown = std::pin::pin!(shutdown);
-        loop {
-            tokio::select! {
-                () = &mut shutdown => break,
-                Some(_) = connections.join_next(), if !connections.is_empty() => {}
-                accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => {
-                        // Small answers leave at once.
-                        let _ = stream.set_nodelay(true);
-                        connections.spawn(connection(TokioIo::new(stream), Arc::clone(&shared), stopping.clone()));
-                    }
-                    // Too many open files, mostly: the next moment may be better.
-                    Err(error) => {
-                        tracing::warn!(%error, "a connection could not be taken");
-                        tokio::time::sleep(Duration::from_millis(50)).await;
-                    }
-                },
-            }
-        }
-        drop(listener);
-        stop.send_replace(true);
-        let finished = async {
-            while connections.join_next().await.is_some() {}
-            if let Some(admin) = admin {
-                let _ = admin.await;
-            }
+        let service = hyper::service::service_fn(move |request| {
+            let shared = Arc::clone(&shared);
+            async move { shared.answer(request).await }
+        });
+        let shutdown = async {
+            shutdown.await;
+            stop.send_replace(true);
         };
-        let _ = tokio::time::timeout(GRACE, finished).await;
+        windlass_state::connections::answer(listener, service, shutdown, GRACE).await;
+        if let Some(admin) = admin {
+            let _ = tokio::time::timeout(GRACE, admin).await;
+        }
     }
-}
-
-async fn connection(
-    io: TokioIo<tokio::net::TcpStream>,
-    shared: Arc<Shared>,
-    mut stopping: watch::Receiver<bool>,
-) {
-    let service = hyper::service::service_fn(move |request| {
-        let shared = Arc::clone(&shared);
-        async move { shared.answer(request).await }
-    });
-    let connection =
-        hyper::server::conn::http1::Builder::new().timer(TokioTimer::new()).serve_connection(io, service);
-    let mut connection = std::pin::pin!(connection);
-    // Errors are a client that went away, or a connection that was cut on purpose.
-    tokio::select! {
-        _ = connection.as_mut() => return,
-        _ = stopping.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
-    }
-    let _ = connection.await;
 }
 
 /// The connection is cut: the HTTP library closes it when it is handed this.
@@ -265,6 +227,8 @@ impl Shared {
 /// An ordered failure, as R2 words it.
 fn error_answer(status: u16) -> HttpResponse {
     let (code, message) = match status {
+        // What a bucket lock rule answers to whoever would replace or delete what it keeps.
+        409 => ("ObjectLockedByBucketPolicy", "The object is locked by the bucket policy."),
         429 => ("TooManyRequests", "Reduce your concurrent request rate for the same object."),
         503 => ("ServiceUnavailable", "Service is temporarily unavailable."),
         500 => ("InternalError", "We encountered an internal error. Please try again."),

@@ -159,7 +159,7 @@ impl Receiving {
 
     /// There are no more.
     pub fn finish(mut self) -> io::Result<Received> {
-        let md5 = self.md5.finalize().as_ref().to_vec();
+        let md5 = self.md5.finalize().to_vec();
         let (segment, etag) = match self.sealing {
             None => (Segment { size: self.size, stored: self.size, salt: None }, hex::encode(&md5)),
             Some(mut sealing) => {
@@ -168,7 +168,7 @@ impl Receiving {
                 }
                 let salt = Some(hex::encode(sealing.salt));
                 let segment = Segment { size: self.size, stored: sealing.stored, salt };
-                (segment, hex::encode(sealing.stored_md5.finalize().as_ref()))
+                (segment, hex::encode(&sealing.stored_md5.finalize()[..]))
             }
         };
         let sums = self.checksums.finalize();

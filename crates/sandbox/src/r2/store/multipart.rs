@@ -152,7 +152,7 @@ impl Store {
         let object = Object {
             key: upload.key,
             size: segments.iter().map(|segment| segment.size).sum(),
-            etag: format!("{}-{}", hex::encode(md5s.finalize().as_ref()), there.len()),
+            etag: format!("{}-{}", hex::encode(&md5s.finalize()[..]), there.len()),
             modified: 0,
             headers: upload.headers,
             metadata: upload.metadata,

@@ -13,7 +13,7 @@ use super::project::{self, Project};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::output;
-use crate::signals::{End, Signals};
+use crate::signals::{End, Interrupts, Signals};
 
 const EXAMPLES: &str = "\
 The project stays as it is: its backend \"s3\" or \"http\" finds the endpoint by variables. Of a backend \"s3\", the key is \
@@ -47,6 +47,7 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
     };
     // Before the command starts: a signal that comes early must not leave it alone.
     let mut signals = Signals::take()?;
+    let mut interrupts = Interrupts::watch()?;
     let project = args.endpoint.has_s3().then(|| Project::find(arguments)).flatten();
     let port = project.as_ref().and_then(Project::port);
     let (service, _local_r2) = args.endpoint.bind(port, context).await?;
@@ -66,7 +67,8 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
         command.env(project::INIT_ARGUMENTS, init.arguments());
     }
     // A terminal sends Ctrl-C to its whole foreground group, and the command must be in it to read answers. Elsewhere it
-    // gets a group of its own, so that each signal reaches it once: through here.
+    // gets a group of its own, so that each signal reaches it once: through here. What a process sends to this one alone is
+    // passed on in both cases.
     let terminal = io::stdin().is_terminal();
     if !terminal {
         command.process_group(0);
@@ -84,10 +86,11 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
             let end = tokio::select! {
                 biased;
                 status = child.wait() => break status.map_err(|error| not_started(program, &error)),
-                end = signals.next() => end,
+                () = interrupts.sent(), if terminal => Some(End::Interrupted),
+                end = signals.next() => Some(end).filter(|end| !terminal || *end != End::Interrupted),
             };
+            let Some(end) = end else { continue };
             let signal = match end {
-                End::Interrupted if terminal => continue,
                 End::Interrupted => Signal::INT,
                 End::Terminated => Signal::TERM,
             };
