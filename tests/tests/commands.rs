@@ -64,10 +64,11 @@ async fn up_status_and_down_print_what_scripts_rely_on() {
     let fleet = Fleet::start();
     let up = &fleet.report;
     // With nothing more and nothing less than this run has.
-    assert_eq!(keys(up), ["nats", "pids", "receiver"]);
+    assert_eq!(keys(up), ["nats", "pids", "r2", "receiver"]);
     assert_eq!(keys(&up["nats"]), ["creds", "monitor_url", "url", "websocket_url"]);
     assert_eq!(keys(&up["receiver"]), ["secret_file", "url"]);
-    assert_eq!(keys(&up["pids"]), ["nats", "receiver", "supervisor"]);
+    assert_eq!(keys(&up["r2"]), ["access_key_id", "bucket", "endpoint", "secret_access_key"]);
+    assert_eq!(keys(&up["pids"]), ["nats", "r2", "receiver", "supervisor"]);
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     assert!(text(&up["nats"]["url"]).starts_with("nats://127.0.0.1:"));
     assert!(text(&up["nats"]["websocket_url"]).starts_with("ws://127.0.0.1:"));
@@ -109,7 +110,7 @@ async fn without_a_file_the_built_in_fleet_runs() {
     let up = Fleet::command_in(directory.path(), &UP).output().unwrap();
     let down = Fleet::command_in(directory.path(), &["down"]).output().unwrap();
     assert!(up.status.success(), "{up:?}");
-    assert_eq!(keys(&json_of(&up)), ["nats", "pids", "receiver"]);
+    assert_eq!(keys(&json_of(&up)), ["nats", "pids", "r2", "receiver"]);
     assert!(down.status.success(), "{down:?}");
     assert!(!pids(&json_of(&up)).into_iter().any(is_alive));
 }
@@ -276,14 +277,14 @@ async fn what_a_killed_supervisor_left_is_ended_or_taken_over() {
         wait_until("the supervisor ends", || !is_alive(supervisor));
         let status = fleet.run(&["status", "--format", "json"]);
         assert_eq!(status.status.code(), Some(1), "{status:?}");
-        assert_eq!(keys(&json_of(&status)["pids"]), ["nats", "receiver"]);
+        assert_eq!(keys(&json_of(&status)["pids"]), ["nats", "r2", "receiver"]);
         if !takes_over {
             fleet.down();
         } else {
             fleet.up();
             assert_eq!(fleet.count().await, 1);
             assert_eq!(fleet.run(&["status"]).status.code(), Some(0));
-            for part in ["nats", "receiver"] {
+            for part in ["nats", "r2", "receiver"] {
                 assert_eq!(fleet.report["pids"][part], before["pids"][part], "{part} went on all the time");
             }
             continue;

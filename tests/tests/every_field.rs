@@ -9,10 +9,13 @@ use futures::StreamExt;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use windlass_tests::engine::{apply_all, blocked, code_of, plan};
 use windlass_tests::furniture::ports;
+use windlass_tests::s3::servers;
 use windlass_tests::{Delivery, Fleet, Github, free_port, get, nats_server, repository};
 
 /// What is asked, and of whom.
@@ -275,6 +278,18 @@ const JOINED: &[Change] = &[
     ("clusters.*.host_names", "", "", Does("host_names"), "false", "true"),
 ];
 
+/// What is said of the state itself, and shown in a test of its own.
+const STATE: &[&str] = &[
+    "state.store",
+    "state.endpoint",
+    "state.jurisdiction",
+    "state.access_key_id",
+    "state.secret_access_key",
+    "state.keep",
+    "state.keep_for",
+    "state.encrypt_with",
+];
+
 /// How a change is refused, or shown to do nothing.
 enum Refusal {
     /// A mistake in the file, with this code.
@@ -303,10 +318,6 @@ const NO_PLATFORM: &str = "cannot apply the platform cloudflare";
 const REFUSALS: &[(&str, &str, &str, Refusal)] = &[
     ("fleet.name", r#"name = "fields""#, r#"name = "others""#, Ends("WL0503")),
     ("environments.*", "[streams.ORDERS]", "[environments.other.clusters.hub]\nservers = 2\n\n[streams.ORDERS]", Mistake("WL0109")),
-    ("state.store", "[streams.ORDERS]", "[state]\nstore = \"s3://bucket/prefix\"\n\n[streams.ORDERS]", Ends("WL0417")),
-    ("state.keep", "[streams.ORDERS]", "[state]\nkeep = 7\n\n[streams.ORDERS]", Unused("state.keep")),
-    ("state.keep_for", "[streams.ORDERS]", "[state]\nkeep_for = \"7d\"\n\n[streams.ORDERS]", Unused("state.keep_for")),
-    ("state.encrypt_with", "[streams.ORDERS]", "[state]\nencrypt_with = { env = \"KEY\" }\n\n[streams.ORDERS]", Ends("WL0417")),
     ("platforms.self-hosted.hosts", "[streams.ORDERS]", "[platforms.self-hosted]\nhosts = [\"ssh://nats@10.0.0.5\"]\n\n[streams.ORDERS]", Mistake("WL0107")),
     ("platforms.synadia.system", "[streams.ORDERS]", SYNADIA, Unused("platforms.synadia")),
     ("platforms.synadia.token", "[streams.ORDERS]", SYNADIA, Unused("platforms.synadia")),
@@ -382,7 +393,7 @@ fn every_field_has_its_row() {
     let fields = fields(&serde_json::from_slice(&output.stdout).unwrap());
     assert!(fields.len() > 100, "{fields:?}");
     let changes = CHANGES.iter().chain(OF_THREE).chain(JOINED).map(|(field, ..)| *field);
-    let rows = changes.chain(REFUSALS.iter().map(|(field, ..)| *field));
+    let rows = changes.chain(REFUSALS.iter().map(|(field, ..)| *field)).chain(STATE.iter().copied());
     let mut seen = BTreeSet::new();
     for row in rows {
         assert!(fields.contains(row), "the row {row} has no field");
@@ -668,4 +679,97 @@ async fn what_is_changed_in_the_file_of_a_server_that_is_reached_from_elsewhere_
     let fleet = Fleet::of(&ports.fill(ALONE));
     apply_all(&fleet, &[]);
     change_all(&fleet, &ports, JOINED).await;
+}
+
+/// Makes every version of the history ten days older, and says how many there are.
+fn grow_older(directory: &Path) -> usize {
+    let versions = fs::read_dir(directory.join("history/state.json")).unwrap();
+    let ten_days = Duration::from_secs(10 * 86_400);
+    versions
+        .map(|version| {
+            let file = fs::File::options().write(true).open(version.unwrap().path()).unwrap();
+            file.set_modified(SystemTime::now() - ten_days).unwrap();
+        })
+        .count()
+}
+
+/// Which host is asked, by a proxy that answers nobody.
+fn asked_host(fleet: &Fleet, more: &[(&str, &str)]) -> String {
+    let proxy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", proxy.local_addr().unwrap());
+    let heard = std::thread::spawn(move || {
+        let (stream, _) = proxy.accept().unwrap();
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line).unwrap();
+        line
+    });
+    let mut command = fleet.command(&["plan", "--format", "json"]);
+    command.env("HTTPS_PROXY", url).env("WINDLASS_STATE_PATIENCE", "1").env_remove("NO_PROXY");
+    let output = command.envs(more.iter().copied()).output().unwrap();
+    assert_eq!(code_of(&output), "WL0703", "{output:?}");
+    heard.join().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_of_the_state_is_what_is_done_with_it() {
+    let ports = Ports::new(&["client", "websocket", "monitor", "cluster", "gateway"], &[]);
+    let fleet = Fleet::of(&ports.fill(ALONE));
+    let file = fleet.file();
+    let with = |state: &str| fleet.write(&format!("{file}\n[state]\n{state}\n"));
+    let kept = fleet.path().join("kept");
+    let mut size = 1;
+    let mut changed = |state: &str| {
+        size += 1;
+        with(state);
+        fleet.edit("[clusters.solo]", &format!("[clusters.solo]\njetstream = {{ storage = \"{size}GiB\" }}"));
+        apply_all(&fleet, &[]);
+    };
+    // store: relative to the fleet file.
+    changed("store = \"dir:kept\"");
+    assert!(kept.join("state.json").is_file() && !fleet.state().join("state").exists());
+    changed("store = \"dir:kept\"");
+    assert_eq!(grow_older(&kept), 2);
+    // keep_for: what is younger is kept, however much it is.
+    changed("store = \"dir:kept\"\nkeep = 1\nkeep_for = \"30d\"");
+    assert_eq!(grow_older(&kept), 3);
+    // keep: so many are kept, however old they are.
+    changed("store = \"dir:kept\"\nkeep = 2\nkeep_for = \"1d\"");
+    assert_eq!(grow_older(&kept), 2);
+    // encrypt_with: not without the key.
+    with("store = \"dir:kept\"\nencrypt_with = { file = \"key\" }");
+    assert_eq!(code_of(&fleet.run(&["plan", "--format", "json"])), "WL0431");
+    fs::write(fleet.path().join("key"), "correct horse battery staple\n").unwrap();
+    changed("store = \"dir:kept\"\nencrypt_with = { file = \"key\" }");
+    assert!(fs::read(kept.join("state.json")).unwrap().starts_with(b"age-encryption.org/v1"));
+
+    // endpoint, access_key_id, secret_access_key: of a real server.
+    let server = servers::sandbox(1);
+    let bucket = |secret: &str| {
+        fs::write(fleet.path().join("secret"), secret).unwrap();
+        fs::write(fleet.path().join("id"), &server.keys.id).unwrap();
+        with(&format!(
+            "store = \"r2://states\"\nendpoint = \"{}\"\naccess_key_id = {{ file = \"id\" }}\n\
+             secret_access_key = {{ file = \"secret\" }}\nencrypt_with = {{ file = \"key\" }}",
+            server.endpoints[0]
+        ));
+    };
+    bucket("another secret");
+    assert_eq!(code_of(&fleet.run(&["plan", "--format", "json"])), "WL0704");
+    bucket(&server.keys.secret);
+    assert_eq!(code_of(&fleet.run(&["plan", "--format", "json"])), "WL0430", "it is not there yet");
+    let moved = fleet.run(&["state", "move", "--yes"]);
+    assert!(moved.status.success(), "{moved:?}");
+    apply_all(&fleet, &[]);
+    assert_eq!(plan(&fleet)["actions"], json!([]));
+
+    // jurisdiction: an address of its own.
+    let cloudflare =
+        "\n[platforms.cloudflare]\naccount_id = { env = \"ID\" }\napi_token = { env = \"TOKEN\" }";
+    let keys = [("ID", "0a1b2c"), ("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "y")];
+    with(&format!("store = \"r2://states\"\n{cloudflare}"));
+    assert!(asked_host(&fleet, &keys).starts_with("CONNECT 0a1b2c.r2.cloudflarestorage.com:443 "));
+    with(&format!("store = \"r2://states\"\njurisdiction = \"eu\"\n{cloudflare}"));
+    assert!(asked_host(&fleet, &keys).starts_with("CONNECT 0a1b2c.eu.r2.cloudflarestorage.com:443 "));
+    with("store = \"s3://states\"");
+    assert_eq!(code_of(&fleet.run(&["plan", "--format", "json"])), "WL0702", "without any key");
 }

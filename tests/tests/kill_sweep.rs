@@ -124,6 +124,8 @@ fn is_left(fleet: &Fleet) -> BTreeSet<String> {
     };
     let kept = ["keys", "creds", "removed", "jwt", "agent", "state"].iter();
     let all = kept.flat_map(|part| files(&fleet.state().join(part)).into_iter().map(move |one| (part, one)));
+    // Versions are named after their content, which each fleet has its own.
+    let all = all.filter(|(_, path)| !path.starts_with("history"));
     all.map(|(part, path)| format!("{part}/{}", shown(path))).collect()
 }
 

@@ -222,7 +222,7 @@ fn logs_are_shown_and_followed_over_restarts_and_rotation() {
     assert!(times.len() > 2 && times.is_sorted(), "{times:?}");
     let unknown = fleet.run(&["logs", "hub-7"]);
     assert_eq!(failure(&unknown), bad("WL0420"));
-    assert!(String::from_utf8_lossy(&unknown.stderr).contains("agent, hub-0, receiver"), "{unknown:?}");
+    assert!(String::from_utf8_lossy(&unknown.stderr).contains("agent, hub-0, r2, receiver"), "{unknown:?}");
     let nowhere = fleet.run(&["logs", "--directory", "elsewhere"]);
     assert_eq!(failure(&nowhere), (Some(1), "WL0421".to_owned()));
 
@@ -265,7 +265,7 @@ fn difference<'a>(topology: &'a Value, what: &str) -> &'a Value {
 async fn each_server_is_shown_and_what_differs_is_marked() {
     let fleet = Fleet::with().servers(3).stream("replicas = 3").start();
     let status = json_of(&fleet.run(&["status", "--format", "json"]));
-    for key in ["nats", "receiver", "pids"] {
+    for key in ["nats", "receiver", "r2", "pids"] {
         assert_eq!(status[key], fleet.report[key], "what was promised is as it was");
     }
     let servers = status["servers"].as_array().unwrap();

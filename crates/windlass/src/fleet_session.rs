@@ -130,7 +130,18 @@ impl Session {
         };
         let (own_state, may_begin_locally) = (OnceLock::new(), false);
         let platform = SelfHosted::new(options);
-        Ok(Self { fleet, path, digest, directory, platform, cloudflare, wanted, own_state, may_begin_locally, label })
+        Ok(Self {
+            fleet,
+            path,
+            digest,
+            directory,
+            platform,
+            cloudflare,
+            wanted,
+            own_state,
+            may_begin_locally,
+            label,
+        })
     }
 
     /// The same, where the state may begin in the local R2.

@@ -144,7 +144,9 @@ mod tests {
 
     #[test]
     fn a_fleet_with_an_edge_keeps_it() {
-        let file = EDGE.replace("max = 2", "max = 7").replace("[clusters.hub]", "[clusters.hub]\nadvertise = \"wss://a.example\"");
+        let file = EDGE
+            .replace("max = 2", "max = 7")
+            .replace("[clusters.hub]", "[clusters.hub]\nadvertise = \"wss://a.example\"");
         let fleet = laid_over(windlass_fleet::parse(&file, "x").unwrap());
         let (_, cluster) = edge::cluster(&fleet).unwrap();
         assert!(cluster.regions.values().all(|region| region.max == 7));

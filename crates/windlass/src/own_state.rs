@@ -11,6 +11,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
@@ -18,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use windlass_engine::State;
 use windlass_engine::store::{Store as _, Versioned};
 use windlass_fleet::{Fleet, SecretSource, StoreAddress};
-use windlass_state::blobs::{Bucket, Service};
+use windlass_state::blobs::{Blobs, Bucket, Probed, Service, abort_at};
 use windlass_state::keys::Keys;
 use windlass_state::store::{Retention, Store};
 
@@ -35,6 +36,9 @@ pub const KEY_ID: &str = "AWS_ACCESS_KEY_ID";
 const LOCAL_BUCKET: &str = "windlass";
 /// The variable of its secret.
 pub const SECRET: &str = "AWS_SECRET_ACCESS_KEY";
+
+/// Ends the process before or after the n-th thing that is done to the store. For tests: what a kill at that instruction does.
+const ABORT_AT: &str = "WINDLASS_ABORT_AT_STATE_STEP";
 
 /// The state of a fleet, open.
 #[derive(Debug)]
@@ -232,7 +236,10 @@ impl Asked<'_> {
         address: Address,
         local_r2: Option<LocalR2>,
     ) -> Result<OwnState, Failure> {
-        let blobs = std::sync::Arc::new(Bucket::new(service, bucket)?);
+        let mut blobs: Arc<dyn Blobs> = Arc::new(Bucket::new(service, bucket)?);
+        if let Some(at) = variable(ABORT_AT).and_then(|at| at.parse().ok()) {
+            blobs = Arc::new(Probed::new(blobs, abort_at(at)));
+        }
         let store = Store::new(blobs).with_keys(self.keys()?).with_retention(Some(self.retention()));
         let store = Versioned::at(store, &self.prefix(prefix))?;
         Ok(OwnState { store, address, _local_r2: local_r2 })

@@ -214,7 +214,8 @@ impl RunRecord {
             r2.secret_access_key = keys.secret_access_key.expose_secret().to_owned();
             r2.access_key_id = keys.access_key_id;
         }
-        if let Some((cloudflare, edge)) = record.endpoints.cloudflare.as_mut().zip(LocalEdge::read(directory)) {
+        if let Some((cloudflare, edge)) = record.endpoints.cloudflare.as_mut().zip(LocalEdge::read(directory))
+        {
             *cloudflare = edge.endpoints(directory);
         }
         Some(record)

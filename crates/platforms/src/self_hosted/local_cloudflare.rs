@@ -22,7 +22,8 @@ pub(super) fn wishes(options: &Options) -> Vec<(ports::Wish, IpAddr)> {
     if edge::cluster(&options.fleet).is_none() && !options.directory.join(DIRECTORY).is_dir() {
         return Vec::new();
     }
-    let wish = |what: &str| (ports::Wish { part: format!("{PART}/{what}"), port: 0 }, Ipv4Addr::LOCALHOST.into());
+    let wish =
+        |what: &str| (ports::Wish { part: format!("{PART}/{what}"), port: 0 }, Ipv4Addr::LOCALHOST.into());
     vec![wish("api"), wish("worker")]
 }
 
@@ -43,6 +44,7 @@ pub(super) fn part(options: &Options, [api, worker]: [SocketAddr; 2]) -> Part {
     arguments.push(options.directory.display().to_string());
     arguments.extend(["--r2-directory".to_owned(), path("r2"), "--listen".to_owned(), api.to_string()]);
     arguments.extend(["--worker-listen".to_owned(), worker.to_string(), "--hide-keys".to_owned()]);
+    arguments.extend(["--subdomain", "local"].map(str::to_owned));
     Part {
         name: PART.to_owned(),
         kind: Kind::Cloudflare,

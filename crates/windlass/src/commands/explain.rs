@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn every_code_of_this_crate_has_its_page() {
-        for number in [1, 2, 3, 4, 5, 7, 8, 11].into_iter().chain(14..=27) {
+        for number in [1, 2, 3, 4, 5, 7, 8, 11].into_iter().chain(14..=16).chain(18..=27).chain(30..=34) {
             let code = format!("WL04{number:02}");
             assert!(codes().any(|(known, page)| known == code && title(page) != page), "{code}");
         }

@@ -149,15 +149,8 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
 }
 
 /// What this version reads and does nothing with, by its place in the file.
-const UNUSED: [&str; 7] = [
-    "platforms.synadia",
-    "scaling",
-    "rollout",
-    "flags",
-    "alerts",
-    "github.organization",
-    "github.events",
-];
+const UNUSED: [&str; 7] =
+    ["platforms.synadia", "scaling", "rollout", "flags", "alerts", "github.organization", "github.events"];
 
 /// Says which parts of the file this version reads and does nothing with.
 pub fn tell_unused(fleet: &Fleet, context: &Context) {

@@ -103,6 +103,9 @@ struct CloudflareArgs {
     /// Where the objects of R2 are kept [default: below the data directory]
     #[arg(long, value_name = "DIR")]
     r2_directory: Option<PathBuf>,
+    /// The account's domain below workers.dev, where it has none [default: none, as a new account]
+    #[arg(long, value_name = "NAME")]
+    subdomain: Option<String>,
     /// Keep what is uploaded, and run nothing
     #[arg(long)]
     no_workers: bool,
@@ -194,6 +197,7 @@ async fn run_cloudflare(args: CloudflareArgs, context: &Context) -> Result<ExitC
         run_workers: !args.no_workers,
         switches,
         r2_directory: args.r2_directory.clone(),
+        subdomain: args.subdomain.clone(),
         ..api::Options::new(data)
     };
     let service = api::Service::bind(options).await.map_err(|error| failure(&error))?;

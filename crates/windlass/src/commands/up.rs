@@ -218,7 +218,11 @@ fn interrupted() -> Failure {
 }
 
 /// Applies the file, and says where everything is.
-async fn bring_up(session: &Session, locked: &mut Locked, context: &Context) -> Result<(RunRecord, Vec<String>), Failure> {
+async fn bring_up(
+    session: &Session,
+    locked: &mut Locked,
+    context: &Context,
+) -> Result<(RunRecord, Vec<String>), Failure> {
     let mut notes = Vec::new();
     if locked.recovered > 0 {
         notes.push("an earlier apply was ended half-way; this one went on from there".to_owned());
@@ -278,11 +282,13 @@ async fn bring_up(session: &Session, locked: &mut Locked, context: &Context) -> 
 
 /// The image of the nodes, where the local Cloudflare looks for it.
 fn provide_image(session: &Session, context: &Context) -> Result<(), Failure> {
-    let Some((_, cluster)) = wanted::edge::cluster(&session.fleet).filter(|(_, cluster)| cluster.image.is_none())
+    let Some((_, cluster)) =
+        wanted::edge::cluster(&session.fleet).filter(|(_, cluster)| cluster.image.is_none())
     else {
         return Ok(());
     };
-    let account = LocalEdge::read(&session.directory).map(|edge| edge.endpoints(&session.directory).account_id);
+    let account =
+        LocalEdge::read(&session.directory).map(|edge| edge.endpoints(&session.directory).account_id);
     let reference = edge::image(cluster, &account.unwrap_or_default());
     image::build_once(&reference, context).map(drop)
 }

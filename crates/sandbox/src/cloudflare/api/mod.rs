@@ -75,6 +75,8 @@ pub struct Options {
     /// The account's id and the value of a token that may do everything. Without it, those of the directory are used, and
     /// made where there are none.
     pub account: Option<Account>,
+    /// The account's domain below `workers.dev`, where it has none yet.
+    pub subdomain: Option<String>,
     /// What the containers' images stand for.
     pub images: engine::Images,
     /// Whether what is uploaded is run. Without, it is only kept.
@@ -106,6 +108,7 @@ impl Options {
             r2_directory: None,
             admin: None,
             account: None,
+            subdomain: None,
             images: engine::Images::new(),
             run_workers: true,
             workerd: None,

@@ -127,6 +127,13 @@ impl Service {
         let disk = Disk::open(&directory).map_err(in_directory)?;
         let r2_keys =
             local::enter(&disk, &account).map_err(|refusal| in_directory(io::Error::other(refusal)))?;
+        if let Some(subdomain) = options.subdomain {
+            let named = disk.change(|state| {
+                state.subdomain.get_or_insert(subdomain);
+                Ok(())
+            });
+            named.map_err(|refusal: super::answer::Refusal| in_directory(io::Error::other(refusal)))?;
+        }
         let mut stores = BTreeMap::new();
         let mut r2 = BTreeMap::new();
         for jurisdiction in super::r2::JURISDICTIONS {

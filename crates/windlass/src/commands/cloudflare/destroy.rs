@@ -44,7 +44,13 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
     let mut targets: Vec<_> = recorded.map(|(address, _)| address.clone()).collect();
     if targets.is_empty() {
         // With nothing named it would be everything.
-        targets.extend(session.wanted.iter().filter(|wanted| wanted.platform == CLOUDFLARE).map(|wanted| wanted.address.clone()));
+        targets.extend(
+            session
+                .wanted
+                .iter()
+                .filter(|wanted| wanted.platform == CLOUDFLARE)
+                .map(|wanted| wanted.address.clone()),
+        );
     }
     if targets.is_empty() {
         return Err(crate::failure::Error::NoEdgeInFile.into());

@@ -60,12 +60,20 @@ impl Error {
 
     fn help(&self) -> &'static str {
         match self {
-            Self::NoEdge { .. } => "`windlass cloudflare deploy` makes it; on this machine, `windlass up --edge` does",
-            Self::Permissions { .. } => "edit the token in the dashboard, add what is missing, and run it again",
+            Self::NoEdge { .. } => {
+                "`windlass cloudflare deploy` makes it; on this machine, `windlass up --edge` does"
+            }
+            Self::Permissions { .. } => {
+                "edit the token in the dashboard, add what is missing, and run it again"
+            }
             Self::Token { .. } => "make a new one at https://dash.cloudflare.com/profile/api-tokens",
             Self::NothingBefore { .. } => "`windlass cloudflare deploy` deploys what the fleet file says",
-            Self::Unproven { .. } => "ask again with `windlass cloudflare test`; Cloudflare may take a minute to be everywhere",
-            Self::NoStore => "write `store = \"r2://BUCKET/PREFIX\"` in [state], or say --to r2://BUCKET/PREFIX",
+            Self::Unproven { .. } => {
+                "ask again with `windlass cloudflare test`; Cloudflare may take a minute to be everywhere"
+            }
+            Self::NoStore => {
+                "write `store = \"r2://BUCKET/PREFIX\"` in [state], or say --to r2://BUCKET/PREFIX"
+            }
         }
     }
 }

@@ -75,7 +75,9 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
             words.extend(flags(true));
             migrate::run(arguments(words)?, context).await?;
         }
-        None if !context.quiet() => output::note("there is no Terraform state here; --terraform FILE names one"),
+        None if !context.quiet() => {
+            output::note("there is no Terraform state here; --terraform FILE names one")
+        }
         None => {}
     }
     if own.is_none() {
@@ -107,6 +109,7 @@ fn arguments<A: clap::Args + FromArgMatches>(words: Vec<String>) -> Result<A, Fa
     let command = A::augment_args(clap::Command::new("windlass").no_binary_name(true));
     let read = command.try_get_matches_from(words).and_then(|matches| A::from_arg_matches(&matches));
     read.map_err(|error| {
-        failure::Error::Usage { message: error.to_string(), help: "see windlass state --help".to_owned() }.into()
+        failure::Error::Usage { message: error.to_string(), help: "see windlass state --help".to_owned() }
+            .into()
     })
 }

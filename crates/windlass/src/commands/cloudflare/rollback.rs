@@ -53,7 +53,9 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
     let now = answering(&deployments).unwrap_or_default().to_owned();
     let target = match args.to {
         Some(version) => version,
-        None => before(&deployments).ok_or_else(|| Error::NothingBefore { script: script.clone() })?.to_owned(),
+        None => {
+            before(&deployments).ok_or_else(|| Error::NothingBefore { script: script.clone() })?.to_owned()
+        }
     };
     if args.dry_run {
         return say("would answer again", &script, &now, &target, None, context);
@@ -63,8 +65,8 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
     let worker = session.cloudflare.worker().await.map_err(told)?;
     loop {
         let found = match worker.status().await {
-            Ok(status) if status.version == target => break,
-            Ok(status) => status.version,
+            Ok(status) if status.version.as_ref() == Some(&target) => break,
+            Ok(status) => status.version.unwrap_or_else(|| "one that it does not name".to_owned()),
             Err(error) => error.to_string(),
         };
         if began.elapsed() > WITHIN {
@@ -85,11 +87,17 @@ fn say(
 ) -> Result<ExitCode, Failure> {
     if context.json() {
         let seconds = took.map(|took| took.as_secs_f64());
-        output::json(&json!({ "worker": script, "from": from, "to": to, "done": took.is_some(), "seconds": seconds }))?;
+        output::json(
+            &json!({ "worker": script, "from": from, "to": to, "done": took.is_some(), "seconds": seconds }),
+        )?;
     } else {
         let took = took.map_or_else(String::new, |took| format!(", after {:.1} s", took.as_secs_f64()));
         let mark = if took.is_empty() { "·".to_owned() } else { paint(GREEN, "✓") };
-        writeln!(output::out(), "{mark} {}: version {to} {what} instead of {from}{took}", paint(BOLD, script))?;
+        writeln!(
+            output::out(),
+            "{mark} {}: version {to} {what} instead of {from}{took}",
+            paint(BOLD, script)
+        )?;
     }
     Ok(ExitCode::SUCCESS)
 }

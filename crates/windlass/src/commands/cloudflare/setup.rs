@@ -89,7 +89,8 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
     }
     let first = |kind| matches!(kind, Kind::Bucket | Kind::Namespace);
     let of_it = session.wanted.iter().filter(|wanted| wanted.platform == CLOUDFLARE);
-    let targets = of_it.filter(|wanted| first(wanted.address.kind)).map(|wanted| wanted.address.clone()).collect();
+    let targets =
+        of_it.filter(|wanted| first(wanted.address.kind)).map(|wanted| wanted.address.clone()).collect();
     let wish = Wish { targets, destroy: false };
     if args.dry_run {
         return show_only(&session, &wish, context).await;

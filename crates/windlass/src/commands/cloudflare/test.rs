@@ -96,7 +96,8 @@ fn target(args: Args, context: &Context) -> Result<Target, Failure> {
         None => edge.and_then(|edge| edge.worker_url.parse().ok()).ok_or_else(nowhere)?,
     };
     let hub = record.endpoints.nats.clone().ok_or_else(nowhere)?;
-    let token = args.api_token_file.unwrap_or_else(|| directory.root().join("secrets").join("edge-api-token"));
+    let token =
+        args.api_token_file.unwrap_or_else(|| directory.root().join("secrets").join("edge-api-token"));
     let webhook_secret = match &record.endpoints.receiver {
         Some(receiver) if receiver.url.starts_with(worker.as_str().trim_end_matches('/')) => {
             Some(first(Path::new(&receiver.secret_file))?)

@@ -331,7 +331,8 @@ async fn stored(target: &Target, hub: &Client, delivery: &str) -> Result<(usize,
         let mut messages = consumer.messages().await.map_err(|error| error.to_string())?;
         let (mut times, mut same) = (0, true);
         for _ in 0..pending {
-            let message = messages.next().await.ok_or("the stream ended")?.map_err(|error| error.to_string())?;
+            let message =
+                messages.next().await.ok_or("the stream ended")?.map_err(|error| error.to_string())?;
             let id = message.headers.as_ref().and_then(|headers| headers.get("Nats-Msg-Id"));
             if id.is_some_and(|id| id.as_str().contains(delivery)) {
                 times += 1;
@@ -422,7 +423,8 @@ async fn responder(hub: &Client) -> Result<(String, tokio::task::JoinHandle<()>)
 }
 
 async fn requests(target: &Target, region: &str, hub: &Client) -> Seen {
-    let client = connect(&target.socket(&format!("nats/{region}")), target, "windlass cloudflare test").await?;
+    let client =
+        connect(&target.socket(&format!("nats/{region}")), target, "windlass cloudflare test").await?;
     let (subject, task) = responder(hub).await?;
     let asked = ask(&client, &subject).await;
     task.abort();
@@ -474,14 +476,21 @@ async fn leaf_node(target: &Target, region: &str, hub: &Client) -> Seen {
     let leaf = start_leaf(&binary.path, port, &remote, target).map_err(|error| error.to_string())?;
     let began = Instant::now();
     let local = format!("nats://127.0.0.1:{port}");
-    let options = async_nats::ConnectOptions::new().name("windlass cloudflare test (leaf)").retry_on_initial_connect();
+    let options =
+        async_nats::ConnectOptions::new().name("windlass cloudflare test (leaf)").retry_on_initial_connect();
     let client = options.connect(&local).await.map_err(|error| error.to_string())?;
     let (subject, task) = responder(hub).await?;
     let asked = ask(&client, &subject).await;
     task.abort();
-    asked.map_err(|reason| format!("a nats-server joined as a leaf node has no answer from the hub: {reason}"))?;
+    asked.map_err(|reason| {
+        format!("a nats-server joined as a leaf node has no answer from the hub: {reason}")
+    })?;
     drop(leaf);
-    Ok(format!("nats-server {} joined; the hub answered it after {:.0} ms", binary.version, began.elapsed().as_secs_f64() * 1e3))
+    Ok(format!(
+        "nats-server {} joined; the hub answered it after {:.0} ms",
+        binary.version,
+        began.elapsed().as_secs_f64() * 1e3
+    ))
 }
 
 fn free_port() -> std::io::Result<u16> {
@@ -493,7 +502,9 @@ fn start_leaf(program: &Path, port: u16, remote: &str, target: &Target) -> std::
     let file = directory.path().join("leaf.conf");
     let quoted = |path: &Path| serde_json::to_string(&path.display().to_string()).unwrap_or_default();
     let tls = match &target.authority {
-        Some(authority) if remote.starts_with("wss") => format!(", tls: {{ ca_file: {} }}", quoted(authority)),
+        Some(authority) if remote.starts_with("wss") => {
+            format!(", tls: {{ ca_file: {} }}", quoted(authority))
+        }
         _ => String::new(),
     };
     let text = format!(

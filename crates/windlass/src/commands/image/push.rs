@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use secrecy::{ExposeSecret as _, SecretString};
-use windlass_image::{Image, Layout};
 use windlass_image::cloudflare::{self, Account};
 use windlass_image::push::{self, Credentials, Options, Pushed};
+use windlass_image::{Image, Layout};
 
 use super::{Error, LayoutArgs, chosen, failure, megabytes};
 use crate::context::Context;
