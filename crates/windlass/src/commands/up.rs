@@ -94,8 +94,7 @@ async fn with_edge(source: &Source, context: &Context) -> Result<Session, Failur
     let directory = RunDirectory::at(&context.directory);
     directory.create()?;
     if LocalEdge::read(&directory).is_none() {
-        let nowhere = LocalEdge { api_url: String::new(), worker_url: String::new() };
-        nowhere.write(&directory)?;
+        LocalEdge::default().write(&directory)?;
     }
     let addresses = Session::open(source, context)?.platform.local_cloudflare().await;
     match addresses {

@@ -6,12 +6,14 @@
 use super::Api;
 use super::answer::{Answer, Outcome, Refusal};
 use super::request::{Request, cut_after};
-use super::state::{Application, RegistryCredential, State, hash, new_uuid, timestamp};
+use super::state::{Application, State, new_uuid, timestamp};
 use super::switches::Quota;
-use super::time;
 use crate::cloudflare::engine::View;
+use crate::registry::Permission;
 use http::Method;
+use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};
+use std::time::Duration;
 
 /// The registry whose credentials are given out.
 pub const REGISTRY: &str = "registry.cloudflare.com";
@@ -494,7 +496,8 @@ fn act(api: &Api, request: &Request, id: &str, rollout: &str) -> Outcome {
 }
 
 fn credentials(api: &Api, request: &Request, domain: &str) -> Outcome {
-    if domain != REGISTRY {
+    // wrangler asks for the registry that it is told to push to.
+    if domain != REGISTRY && domain != api.registry_host {
         return Err(not_found("IMAGE_REGISTRY_NOT_FOUND"));
     }
     let sent = request.object()?;
@@ -503,25 +506,22 @@ fn credentials(api: &Api, request: &Request, domain: &str) -> Outcome {
         return Err(invalid("expiration_minutes is 1 to 10080"));
     }
     let wanted = sent.get("permissions").and_then(Value::as_array).cloned().unwrap_or_default();
-    let permissions: Vec<_> = wanted.iter().filter_map(Value::as_str).map(str::to_owned).collect();
-    if permissions.is_empty()
-        || permissions.iter().any(|one| !matches!(one.as_str(), "pull" | "push" | "list"))
-    {
-        return Err(invalid("permissions are pull, push and list"));
-    }
-    let password = hex::encode(rand::random::<[u8; 32]>());
-    let now = time::now();
-    let expires = now.saturating_add(minutes * 60_000);
-    api.disk.change(|state| {
-        state.registry.retain(|_, known| known.expires > now);
-        state.registry.insert(hash(password.as_bytes()), RegistryCredential { expires, permissions });
-        Answer::ok(json!({
-            "account_id": state.account_id,
-            "registry_host": domain,
-            "username": "v1",
-            "password": password,
-        }))
-    })
+    let permission = |name: &Value| match name.as_str() {
+        Some("pull" | "list") => Some(Permission::Pull),
+        Some("push") => Some(Permission::Push),
+        _ => None,
+    };
+    let permissions: Option<Vec<_>> = wanted.iter().map(permission).collect();
+    let permissions = permissions.filter(|all| !all.is_empty());
+    let permissions = permissions.ok_or_else(|| invalid("permissions are pull, push and list"))?;
+    let seconds = api.switches().registry_seconds.unwrap_or(minutes * 60);
+    let issued = api.registry.issue(&permissions, Duration::from_secs(seconds));
+    Answer::ok(json!({
+        "account_id": api.disk.read(|state| state.account_id.clone()),
+        "registry_host": domain,
+        "username": issued.username,
+        "password": issued.password.expose_secret(),
+    }))
 }
 
 #[cfg(test)]

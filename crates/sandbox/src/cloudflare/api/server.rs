@@ -13,6 +13,7 @@ use crate::cloudflare::{engine, workerd};
 use crate::r2::fault::{Effect, Fault, Faults};
 use crate::r2::store::Store;
 use crate::r2::{self as local_r2};
+use crate::registry::{self, Registry};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
@@ -75,6 +76,7 @@ pub struct Service {
     shared: Arc<Shared>,
     account: Account,
     r2: BTreeMap<&'static str, local_r2::Handle>,
+    registry: registry::Handle,
     /// Held while it lives.
     lock: File,
 }
@@ -154,10 +156,17 @@ impl Service {
             };
             r2.insert(*jurisdiction, local_r2::start(options).await?);
         }
+        let own_images = registry::Options {
+            namespace: Some(account.id.clone()),
+            ..registry::Options::new(directory.join("registry"))
+        };
+        let own_images = Registry::open(own_images)?;
+        let served = own_images.serve(options.registry_listen).await?;
+        let registry_host = served.address().to_string();
+        let hosts = vec![super::containers::REGISTRY.to_owned(), registry_host.clone()];
+        let images = options.images.pulled(own_images.clone(), hosts, &directory.join("images"));
         let engine = match &binary {
-            Some(_) => {
-                Some(engine::start(engine::Options::new(directory.join("engine"), options.images)).await?)
-            }
+            Some(_) => Some(engine::start(engine::Options::new(directory.join("engine"), images)).await?),
             None => None,
         };
         let place = Place {
@@ -175,6 +184,8 @@ impl Service {
             stores,
             workers: workers_place,
             engine: Mutex::new(engine),
+            registry: own_images,
+            registry_host,
             switches: Mutex::new(options.switches),
             r2_keys,
             invocations: Invocations::default(),
@@ -186,7 +197,7 @@ impl Service {
             requests: Mutex::default(),
             rate: Mutex::new(Rate::new(limit)),
         });
-        Ok(Self { api, workers, bindings, admin, shared, account, r2, lock })
+        Ok(Self { api, workers, bindings, admin, shared, account, r2, registry: served, lock })
     }
 
     /// What clients need: where it listens, and with which keys.
@@ -202,6 +213,7 @@ impl Service {
             account: self.account.clone(),
             r2: self.r2.iter().map(|(name, handle)| (*name, handle.endpoint().to_owned())).collect(),
             r2_keys: self.shared.api.r2_keys.clone(),
+            registry: self.registry.address().to_string(),
         })
     }
 
@@ -218,7 +230,7 @@ impl Service {
     /// Answers until `shutdown` is ready; then takes no new connection, finishes what it has begun, ends the Workers and
     /// their containers, and returns.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self { api, workers, bindings, admin, shared, r2, lock, .. } = self;
+        let Self { api, workers, bindings, admin, shared, r2, registry, lock, .. } = self;
         let (stop, stopping) = watch::channel(false);
         let (end, ending) = watch::channel(false);
         // If one of these ended, its requests would not be answered any more, which whoever makes them notices.
@@ -245,6 +257,7 @@ impl Service {
         end.send_replace(true);
         let _ = tokio::time::timeout(GRACE, bindings).await;
         shared.api.stop_engine().await;
+        drop(registry);
         for handle in r2.into_values() {
             handle.shutdown().await;
         }
@@ -267,6 +280,8 @@ pub struct Addresses {
     pub r2: BTreeMap<&'static str, String>,
     /// The keys of S3 requests.
     pub r2_keys: local_r2::Keys,
+    /// What `CLOUDFLARE_CONTAINER_REGISTRY` is set to: the registry's address and port.
+    pub registry: String,
 }
 
 /// What a listener is for.
