@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use serde_json::{Map, json};
 use windlass_engine::plan::Wish;
 use windlass_engine::wanted;
 use windlass_platforms::cloudflare::edge;
@@ -45,15 +46,22 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
     let session = open(args.file.as_deref(), context)?;
     let wish = Wish::default();
     let own = wanted::edge::cluster(&session.fleet).filter(|(_, cluster)| cluster.image.is_none());
-    if args.dry_run {
-        if own.is_some() && !args.no_image && !context.quiet() {
-            output::note("the image would be built, and pushed if the registry does not have it");
-        }
-        return show_only(&session, &wish, context).await;
-    }
+    let mut document = Map::new();
     if let Some((_, cluster)) = own.filter(|_| !args.no_image) {
         let account = session.cloudflare.client().await.map_err(told)?.account().to_owned();
-        image::provide(&edge::image(cluster, &account), context).await?;
+        let reference = edge::image(cluster, &account);
+        let image = if args.dry_run {
+            if !context.quiet() && !context.json() {
+                output::note(&format!("the image {reference} would be built, and pushed if it is not there"));
+            }
+            json!({ "reference": reference })
+        } else {
+            json!(image::provide(&reference, context).await?)
+        };
+        document.insert("image".to_owned(), image);
     }
-    apply::carry_out(&session, &wish, None, &args.how, context).await
+    if args.dry_run {
+        return show_only(document, &session, &wish, context).await;
+    }
+    apply::carry_out_after(document, &session, &wish, None, &args.how, context).await
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use serde_json::Map;
 use windlass_engine::plan::Wish;
 use windlass_engine::wanted::CLOUDFLARE;
 
@@ -57,7 +58,7 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
     }
     let wish = Wish { targets, destroy: true };
     if args.dry_run {
-        return show_only(&session, &wish, context).await;
+        return show_only(Map::new(), &session, &wish, context).await;
     }
     apply::carry_out(&session, &wish, None, &args.how, context).await
 }

@@ -26,10 +26,18 @@ pub enum Error {
         status: String,
     },
     /// There is no version to go back to.
-    #[error("the Worker {script} has no version before the one that answers now")]
+    #[error("the Worker {script} was uploaded once, so there is no version to go back to")]
     NothingBefore {
         /// The Worker.
         script: String,
+    },
+    /// There is no such version to go back to.
+    #[error("the Worker {script} has no version {version}")]
+    NoSuchVersion {
+        /// The Worker.
+        script: String,
+        /// What was asked for.
+        version: String,
     },
     /// After a rollback the Worker did not say that it is the other version.
     #[error("the Worker was told to be version {wanted}, and answers as {found} after {seconds} s")]
@@ -55,6 +63,7 @@ impl Error {
             Self::NothingBefore { .. } => "WL0453",
             Self::Unproven { .. } => "WL0454",
             Self::NoStore => "WL0455",
+            Self::NoSuchVersion { .. } => "WL0458",
         }
     }
 
@@ -68,6 +77,9 @@ impl Error {
             }
             Self::Token { .. } => "make a new one at https://dash.cloudflare.com/profile/api-tokens",
             Self::NothingBefore { .. } => "`windlass cloudflare deploy` deploys what the fleet file says",
+            Self::NoSuchVersion { .. } => {
+                "take one that the dashboard lists under Deployments, or leave --to away for the one before"
+            }
             Self::Unproven { .. } => {
                 "ask again with `windlass cloudflare test`; Cloudflare may take a minute to be everywhere"
             }
@@ -80,7 +92,7 @@ impl Error {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let bad = matches!(error, Error::NoStore);
+        let bad = matches!(error, Error::NoStore | Error::NoSuchVersion { .. });
         let failure = Self::new(error.code(), error.to_string(), error.help());
         if bad { failure.bad_input() } else { failure }
     }

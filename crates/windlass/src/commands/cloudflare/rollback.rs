@@ -1,5 +1,6 @@
 //! `windlass cloudflare rollback`: let an earlier version of the Worker answer again.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -16,9 +17,10 @@ use crate::failure::Failure;
 use crate::output::{self, BOLD, GREEN, paint};
 
 const LONG_ABOUT: &str = "\
-Let the version before answer again, and see that it does.
+Let the version before the last deploy answer again, and see that it does.
 
 A version of the Worker is its code and its settings together, so this takes back what the last `deploy` has changed there. \
+Run again, it finds that version answering and does nothing; --to goes further back. \
 Cloudflare is told, and then the Worker is asked who it is until it says so. Nodes whose configuration that changes are \
 replaced by the Worker itself, one after the other, with their clients sent away first.
 
@@ -36,7 +38,7 @@ pub struct Args {
     /// Fleet file [default: windlass.toml here, else the built-in one]
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// The version [default: the one that was deployed before the one that answers now]
+    /// The version [default: the one that answered before the last upload]
     #[arg(long, value_name = "VERSION")]
     to: Option<String>,
     /// Say which version it would be, and do nothing
@@ -52,13 +54,21 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
     let deployments = client.deployments(&script).await.map_err(refused)?;
     let now = answering(&deployments).unwrap_or_default().to_owned();
     let target = match args.to {
-        Some(version) => version,
+        Some(version) => {
+            let versions = client.versions(&script).await.map_err(refused)?;
+            if !versions.iter().any(|known| known["id"] == version.as_str()) {
+                return Err(Error::NoSuchVersion { script, version }.into());
+            }
+            version
+        }
         None => {
             before(&deployments).ok_or_else(|| Error::NothingBefore { script: script.clone() })?.to_owned()
         }
     };
-    if args.dry_run {
-        return say("would answer again", &script, &now, &target, None, context);
+    let end = Told { script: &script, from: &now, to: &target };
+    if args.dry_run || now == target {
+        let what = if now == target { "answers already" } else { "would answer again" };
+        return end.say(what, None, context);
     }
     let began = Instant::now();
     client.deploy(&script, &[(target.clone(), 100.0)]).await.map_err(refused)?;
@@ -74,32 +84,33 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
         }
         tokio::time::sleep(PAUSE).await;
     }
-    say("answers again", &script, &now, &target, Some(began.elapsed()), context)
+    end.say("answers again", Some(began.elapsed()), context)
 }
 
-fn say(
-    what: &str,
-    script: &str,
-    from: &str,
-    to: &str,
-    took: Option<Duration>,
-    context: &Context,
-) -> Result<ExitCode, Failure> {
-    if context.json() {
-        let seconds = took.map(|took| took.as_secs_f64());
-        output::json(
-            &json!({ "worker": script, "from": from, "to": to, "done": took.is_some(), "seconds": seconds }),
-        )?;
-    } else {
+/// What is said in the end.
+struct Told<'a> {
+    script: &'a str,
+    from: &'a str,
+    to: &'a str,
+}
+
+impl Told<'_> {
+    fn say(&self, what: &str, took: Option<Duration>, context: &Context) -> Result<ExitCode, Failure> {
+        let Self { script, from, to } = self;
+        if context.json() {
+            let seconds = took.map(|took| took.as_secs_f64());
+            output::json(&json!({
+                "worker": script, "from": from, "to": to, "done": took.is_some(), "already": from == to,
+                "seconds": seconds,
+            }))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let mark = if took.is_some() || from == to { paint(GREEN, "✓") } else { "·".to_owned() };
+        let instead = if from == to { String::new() } else { format!(" instead of {from}") };
         let took = took.map_or_else(String::new, |took| format!(", after {:.1} s", took.as_secs_f64()));
-        let mark = if took.is_empty() { "·".to_owned() } else { paint(GREEN, "✓") };
-        writeln!(
-            output::out(),
-            "{mark} {}: version {to} {what} instead of {from}{took}",
-            paint(BOLD, script)
-        )?;
+        writeln!(output::out(), "{mark} {}: version {to} {what}{instead}{took}", paint(BOLD, script))?;
+        Ok(ExitCode::SUCCESS)
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// The version that answers most of the traffic.
@@ -108,35 +119,79 @@ fn answering(deployments: &[Deployment]) -> Option<&str> {
     shares.iter().max_by(|a, b| a.percentage.total_cmp(&b.percentage)).map(|share| share.version_id.as_str())
 }
 
-/// The version that was deployed before the one that answers now.
+/// The version that answered before the last upload: what a rollback goes back to, however often it is asked to. A changed
+/// secret makes a version as well, which belongs to the upload that it was set on.
 fn before(deployments: &[Deployment]) -> Option<&str> {
-    let now = answering(deployments)?;
-    (1..deployments.len()).find_map(|at| answering(&deployments[at..]).filter(|version| *version != now))
+    let mut uploads: Vec<&str> = Vec::new();
+    let mut of_upload: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut current = 0;
+    for at in (0..deployments.len()).rev() {
+        let Some(version) = answering(&deployments[at..]) else { continue };
+        if let Some(known) = of_upload.get(version) {
+            // Gone back to.
+            current = *known;
+            continue;
+        }
+        let is_secret = deployments[at].annotations["workers/triggered_by"] == "secret";
+        match uploads.get_mut(current).filter(|_| is_secret) {
+            Some(last) => *last = version,
+            None => {
+                current = uploads.len();
+                uploads.push(version);
+            }
+        }
+        of_upload.insert(version, current);
+    }
+    uploads.len().checked_sub(2).map(|at| uploads[at])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn deployments(all: &[&[(&str, f64)]]) -> Vec<Deployment> {
-        let one = |versions: &&[(&str, f64)]| {
-            let versions: Vec<_> = versions
-                .iter()
-                .map(|(version, percentage)| json!({ "version_id": version, "percentage": percentage }))
-                .collect();
-            serde_json::from_value(json!({ "id": "d", "versions": versions })).unwrap()
+    /// Deployments of one version each, the oldest first; those with a `+` came by a secret.
+    fn deployments(all: &[&str]) -> Vec<Deployment> {
+        let one = |version: &&str| {
+            let (version, by) = match version.strip_suffix('+') {
+                Some(version) => (version, "secret"),
+                None => (*version, "upload"),
+            };
+            serde_json::from_value(json!({
+                "id": "d",
+                "versions": [{ "version_id": version, "percentage": 100.0 }],
+                "annotations": { "workers/triggered_by": by },
+            }))
+            .unwrap()
         };
-        all.iter().map(one).collect()
+        all.iter().rev().map(one).collect()
     }
 
     #[test]
-    fn it_goes_back_to_the_version_before_this_one() {
-        let all = deployments(&[&[("c", 100.0)], &[("b", 90.0), ("c", 10.0)], &[("a", 100.0)]]);
-        assert_eq!((answering(&all), before(&all)), (Some("c"), Some("b")));
-        // Deployed again as it was (a secret was set, say): that is no version before.
-        let again = deployments(&[&[("b", 100.0)], &[("b", 100.0)], &[("a", 100.0)]]);
-        assert_eq!(before(&again), Some("a"));
-        assert_eq!(before(&deployments(&[&[("a", 100.0)]])), None);
-        assert_eq!(before(&[]), None);
+    fn it_goes_back_to_what_was_before_the_last_upload() {
+        let back = |all: &[&str]| before(&deployments(all)).map(str::to_owned);
+        assert_eq!(back(&["a", "b", "c"]).as_deref(), Some("b"));
+        // Done twice, it is the same.
+        assert_eq!(back(&["a", "b", "c", "b"]).as_deref(), Some("b"));
+        // From there on, something else was uploaded.
+        assert_eq!(back(&["a", "b", "c", "b", "d"]).as_deref(), Some("b"));
+        // The first one and its secrets are one upload.
+        assert_eq!(back(&["a", "b+", "c+"]), None);
+        assert_eq!(back(&["a", "b+", "c+", "d", "e+"]).as_deref(), Some("c"));
+        // A secret that was set after going back belongs to what was gone back to.
+        assert_eq!(back(&["a", "b", "a", "c+"]).as_deref(), Some("c"));
+        // Cloudflare tells the last ten alone.
+        assert_eq!(back(&["b+", "c+", "d"]).as_deref(), Some("c"));
+        assert_eq!(back(&["a"]), None);
+        assert_eq!(back(&[]), None);
+    }
+
+    #[test]
+    fn what_most_of_the_traffic_gets_answers() {
+        let shared = json!([{ "id": "d", "versions": [
+            { "version_id": "a", "percentage": 10.0 }, { "version_id": "b", "percentage": 90.0 },
+        ] }]);
+        let shared: Vec<Deployment> = serde_json::from_value(shared).unwrap();
+        assert_eq!(answering(&shared), Some("b"));
+        assert_eq!(answering(&[]), None);
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Map, json};
 use windlass_engine::Kind;
 use windlass_engine::plan::Wish;
 use windlass_engine::wanted::CLOUDFLARE;
@@ -49,6 +49,14 @@ struct Check {
     granted: bool,
 }
 
+/// The bucket of the state.
+#[derive(Debug, Serialize)]
+struct Store {
+    name: String,
+    was_there: bool,
+    made: bool,
+}
+
 /// Runs the command.
 pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
     let session = open(args.file.as_deref(), context)?;
@@ -66,26 +74,43 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
         };
         checks.push(Check { permission: permission.as_str(), why, granted });
     }
-    if context.json() {
-        // What is made is told by a document of its own.
-        let token = json!({ "status": token.status, "expires_on": token.expires_on });
-        writeln!(output::out(), "{}", json!({ "token": token, "permissions": checks }))?;
-    } else if !context.quiet() {
-        show(&token.expires_on, &checks)?;
+    let mut document = Map::new();
+    let who = json!({ "status": token.status, "expires_on": token.expires_on });
+    document.insert("token".to_owned(), who);
+    document.insert("permissions".to_owned(), json!(checks));
+    if !context.json() && !context.quiet() {
+        show(token.expires_on.as_ref(), &checks)?;
     }
     let missing: Vec<&str> =
         checks.iter().filter(|check| !check.granted).map(|check| check.permission).collect();
     if !missing.is_empty() {
+        if context.json() {
+            output::json(&document)?;
+        }
         return Err(Error::Permissions { missing: missing.join(", ") }.into());
     }
     // The state's bucket has to be there before anything can be locked.
-    if let Some(StoreAddress::R2(bucket, _)) = &session.fleet.state.store {
-        let there = client.bucket(bucket).await.map_err(refused)?.is_some();
-        if !there && args.dry_run {
-            output::note(&format!("the bucket {bucket} would be made, for the state"));
-            return Ok(ExitCode::SUCCESS);
+    let store = match &session.fleet.state.store {
+        Some(StoreAddress::R2(bucket, _)) => Some(state_bucket(client, bucket, args.dry_run).await?),
+        _ => None,
+    };
+    if let Some(store) = &store {
+        document.insert("state_bucket".to_owned(), json!(store));
+        if !context.json() && !context.quiet() {
+            let (mark, what) = match (store.made, store.was_there) {
+                (_, true) => (paint(GREEN, "✓"), "is there"),
+                (true, _) => (paint(GREEN, "✓"), "is made"),
+                _ => ("·".to_owned(), "would be made"),
+            };
+            writeln!(output::out(), "{mark} the bucket {} {what}, for the state", paint(BOLD, &store.name))?;
         }
-        client.ensure_bucket(bucket).await.map_err(refused)?;
+    }
+    if store.is_some_and(|store| !store.made && !store.was_there) {
+        // What would be made beside it, only the state that would be in there could say.
+        if context.json() {
+            output::json(&document)?;
+        }
+        return Ok(ExitCode::SUCCESS);
     }
     let first = |kind| matches!(kind, Kind::Bucket | Kind::Namespace);
     let of_it = session.wanted.iter().filter(|wanted| wanted.platform == CLOUDFLARE);
@@ -93,9 +118,19 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
         of_it.filter(|wanted| first(wanted.address.kind)).map(|wanted| wanted.address.clone()).collect();
     let wish = Wish { targets, destroy: false };
     if args.dry_run {
-        return show_only(&session, &wish, context).await;
+        return show_only(document, &session, &wish, context).await;
     }
-    apply::carry_out(&session, &wish, None, &args.how, context).await
+    apply::carry_out_after(document, &session, &wish, None, &args.how, context).await
+}
+
+/// The bucket of the state: made, unless it is there or nothing is to be done.
+async fn state_bucket(client: &Client, bucket: &str, dry_run: bool) -> Result<Store, Failure> {
+    let was_there = client.bucket(bucket).await.map_err(refused)?.is_some();
+    let makes = !was_there && !dry_run;
+    if makes {
+        client.ensure_bucket(bucket).await.map_err(refused)?;
+    }
+    Ok(Store { name: bucket.to_owned(), was_there, made: makes })
 }
 
 async fn ask(client: &Client, permission: Permission) -> Result<(), ClientError> {
@@ -108,9 +143,9 @@ async fn ask(client: &Client, permission: Permission) -> Result<(), ClientError>
     }
 }
 
-fn show(expires: &Option<String>, checks: &[Check]) -> Result<(), Failure> {
+fn show(expires: Option<&String>, checks: &[Check]) -> Result<(), Failure> {
     let mut out = output::out();
-    let until = expires.as_ref().map_or_else(|| "without an end".to_owned(), |day| format!("until {day}"));
+    let until = expires.map_or_else(|| "without an end".to_owned(), |day| format!("until {day}"));
     writeln!(out, "{} the token is active, {until}", paint(GREEN, "✓"))?;
     for check in checks {
         let mark = if check.granted { paint(GREEN, "✓") } else { paint(RED, "✗") };
