@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, clippy::panic)]
 
 mod asked;
+pub mod cloudflare;
 mod delivery;
 pub mod edge;
 pub mod engine;
