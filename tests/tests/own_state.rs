@@ -526,7 +526,10 @@ async fn a_state_goes_from_a_directory_to_the_local_r2_and_from_there_to_another
 async fn an_environment_has_a_state_of_its_own_beside_the_others() {
     let server = r2().await;
     let fleet = fleet(&server, "store = \"r2://states\"", &[]);
-    fleet.write(&format!("{}\n[environments.development]\nfleet.description = \"x\"\n", fleet.file()));
+    fleet.write(&format!(
+        "{}\n[environments.development]\nstreams.VERYSECRETORDERS.max_messages = 5\n",
+        fleet.file()
+    ));
     for more in [&["--directory", "one"][..], &["--directory", "two", "--environment", "development"]] {
         let output = fleet.run(&[&["apply", "--yes", "--format", "json"], more].concat());
         assert!(output.status.success(), "{output:?}");
