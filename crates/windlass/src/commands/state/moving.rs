@@ -49,7 +49,7 @@ pub struct Args {
 
 /// Runs the command.
 pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
-    let session = Session::open(&Source::find(args.file.as_deref())?, context)?;
+    let session = Session::open(&Source::find(args.file.as_deref())?, context)?.may_begin_locally();
     session.directory.create()?;
     let (asked, own) = (session.asked(), session.own_state()?);
     let from = match &args.from {
