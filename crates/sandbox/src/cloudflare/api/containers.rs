@@ -509,7 +509,12 @@ fn credentials(api: &Api, request: &Request, domain: &str) -> Outcome {
     {
         return Err(invalid("permissions are pull, push and list"));
     }
-    let password = hex::encode(rand::random::<[u8; 32]>());
+    let lasts = std::time::Duration::from_secs(minutes * 60);
+    let (username, password) = match &api.registry {
+        Some(registry) => (registry.issue)(&permissions, lasts),
+        None => ("v1".to_owned(), hex::encode(rand::random::<[u8; 32]>()).into()),
+    };
+    let password = secrecy::ExposeSecret::expose_secret(&password);
     let now = time::now();
     let expires = now.saturating_add(minutes * 60_000);
     api.disk.change(|state| {
@@ -518,7 +523,7 @@ fn credentials(api: &Api, request: &Request, domain: &str) -> Outcome {
         Answer::ok(json!({
             "account_id": state.account_id,
             "registry_host": domain,
-            "username": "v1",
+            "username": username,
             "password": password,
         }))
     })
@@ -528,18 +533,18 @@ fn credentials(api: &Api, request: &Request, domain: &str) -> Outcome {
 mod tests {
     use super::*;
 
-    fn of(value: Value) -> Result<Vec<u64>, u32> {
+    fn of(value: &Value) -> Result<Vec<u64>, u32> {
         steps(value.as_object().unwrap()).map_err(|refusal| refusal.code)
     }
 
     #[test]
     fn steps_of_a_rollout() {
         let step = |percentage: u64| json!({ "step_size": { "percentage": percentage } });
-        assert_eq!(of(json!({ "steps": [step(10), step(100)] })), Ok(vec![10, 100]));
-        assert_eq!(of(json!({ "step_percentage": 25 })), Ok(vec![25, 50, 75, 100]));
-        assert_eq!(of(json!({})), Ok(vec![100]));
-        assert_eq!(of(json!({ "steps": [step(100), step(10)] })), Err(1000));
-        assert_eq!(of(json!({ "steps": [step(10)] })), Err(1000));
-        assert_eq!(of(json!({ "step_percentage": 7 })), Err(1000));
+        assert_eq!(of(&json!({ "steps": [step(10), step(100)] })), Ok(vec![10, 100]));
+        assert_eq!(of(&json!({ "step_percentage": 25 })), Ok(vec![25, 50, 75, 100]));
+        assert_eq!(of(&json!({})), Ok(vec![100]));
+        assert_eq!(of(&json!({ "steps": [step(100), step(10)] })), Err(1000));
+        assert_eq!(of(&json!({ "steps": [step(10)] })), Err(1000));
+        assert_eq!(of(&json!({ "step_percentage": 7 })), Err(1000));
     }
 }

@@ -53,6 +53,12 @@ struct Part {
     workerd: workerd::Handle,
 }
 
+/// What runs on, where something else was to run.
+struct Stayed {
+    part: Option<Part>,
+    refusal: Refusal,
+}
+
 /// What the stand-in needs to run Workers.
 pub struct Place {
     /// Where their storage and logs are.
@@ -195,9 +201,9 @@ impl Workers {
         for (number, (spec, share)) in specs.into_iter().enumerate() {
             match self.part(api, number, kept.next(), spec, share) {
                 Ok(part) => next.push(part),
-                Err((part, refusal)) => {
-                    next.extend(part);
-                    outcome = Err(refusal);
+                Err(stayed) => {
+                    next.extend(stayed.part);
+                    outcome = Err(stayed.refusal);
                 }
             }
         }
@@ -212,17 +218,18 @@ impl Workers {
         former: Option<Part>,
         spec: Spec,
         share: f64,
-    ) -> Result<Part, (Option<Part>, Refusal)> {
+    ) -> Result<Part, Box<Stayed>> {
+        let stayed = |part, refusal| Box::new(Stayed { part, refusal });
         let failed = |error: Error| Refusal::new(500, 10_021, error.to_string());
         let worker = match self.worker(api, &spec) {
             Ok(worker) => worker,
-            Err(refusal) => return Err((former, refusal)),
+            Err(refusal) => return Err(stayed(former, refusal)),
         };
         match former {
             Some(part) if part.spec == spec => Ok(Part { share, ..part }),
             Some(part) => match block_on(part.workerd.deploy(worker)) {
                 Ok(()) => Ok(Part { spec, share, ..part }),
-                Err(error) => Err((Some(part), failed(error))),
+                Err(error) => Err(stayed(Some(part), failed(error))),
             },
             None => {
                 let directory = self.directory.join(&spec.script).join(number.to_string());
@@ -234,7 +241,7 @@ impl Workers {
                 };
                 match block_on(workerd::start(options)) {
                     Ok(workerd) => Ok(Part { spec, share, workerd }),
-                    Err(error) => Err((None, failed(error))),
+                    Err(error) => Err(stayed(None, failed(error))),
                 }
             }
         }

@@ -8,6 +8,7 @@ use super::rate::{Rate, Standing};
 use super::request::{BASE, Request};
 use super::running::{Place, Workers};
 use super::state::Disk;
+use super::temporary::Grants;
 use super::{Account, Api, Error, Options, admin, local, permission, routes, time};
 use crate::cloudflare::{engine, workerd};
 use crate::r2::fault::{Effect, Fault, Faults};
@@ -32,6 +33,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
+use tower::ServiceExt;
 
 /// The most bytes of a request's body.
 const LARGEST_BODY: usize = 128 * 1024 * 1024;
@@ -139,6 +141,7 @@ impl Service {
             let options = local_r2::Options {
                 listen: address,
                 keys: Some(r2_keys.clone()),
+                sessions: Some(Arc::new(Grants { jurisdiction, secret: r2_keys.secret_access_key.clone() })),
                 ..local_r2::Options::new(place)
             };
             r2.insert(*jurisdiction, local_r2::start(options).await?);
@@ -166,6 +169,7 @@ impl Service {
             engine: Mutex::new(engine),
             switches: Mutex::new(options.switches),
             r2_keys,
+            registry: options.registry,
             invocations: Invocations::default(),
         });
         let shared = Arc::new(Shared {
@@ -321,8 +325,12 @@ async fn connection(
 #[error("the connection is cut")]
 struct Cut;
 
+fn is_of_registry(path: &str) -> bool {
+    path == "/v2" || path.starts_with("/v2/")
+}
+
 fn boxed(answer: http::Response<Full<Bytes>>) -> front::Answered {
-    answer.map(|body| body.map_err(|never| match never {}).boxed())
+    answer.map(|body| body.map_err(|never| match never {}).boxed_unsync())
 }
 
 impl Shared {
@@ -333,7 +341,15 @@ impl Shared {
         kind: Kind,
     ) -> Result<front::Answered, Cut> {
         match kind {
-            Kind::Api => self.api(request).await.map(boxed),
+            Kind::Api => match &self.api.registry {
+                Some(registry) if is_of_registry(request.uri().path()) => {
+                    let request = request.map(axum::body::Body::new);
+                    let answer =
+                        registry.router.clone().oneshot(request).await.unwrap_or_else(|never| match never {});
+                    Ok(answer.map(|body| body.map_err(front::Broken::from).boxed_unsync()))
+                }
+                _ => self.api(request).await.map(boxed),
+            },
             Kind::Worker => Ok(self.front.answer(request, from).await),
             Kind::Binding => Ok(self.front.binding(request, from).await),
             Kind::Admin => {
