@@ -22,6 +22,9 @@ use tokio::runtime::Handle;
 /// The date whose behaviour a Worker gets that names none.
 const OLDEST_DATE: &str = "2021-11-02";
 
+/// Where Workers are tried. No Worker can be called so.
+const TRIALS: &str = ".trials";
+
 /// How long a Worker may take to start.
 const READY_WITHIN: Duration = Duration::from_secs(20);
 
@@ -111,7 +114,7 @@ impl Workers {
 
     /// Ends the trials that a stand-in left behind that was killed.
     pub async fn end_trials(&self) -> io::Result<()> {
-        for trial in read_dir(&self.directory.join("trials"))? {
+        for trial in read_dir(&self.directory.join(TRIALS))? {
             left::end(&trial).await?;
             remove(&trial)?;
         }
@@ -150,7 +153,7 @@ impl Workers {
         let Some(binary) = &self.binary else {
             return Ok(0);
         };
-        let directory = self.directory.join("trials").join(super::state::new_id());
+        let directory = self.directory.join(TRIALS).join(super::state::new_id());
         // Records of what is started are kept there.
         fs::create_dir_all(directory.join("running"))?;
         let begun = Instant::now();
