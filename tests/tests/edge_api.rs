@@ -302,6 +302,45 @@ async fn who_may_not_is_told_as_cloudflare_tells_it() {
     handle.shutdown().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn temporary_credentials_may_what_they_were_given_for() {
+    let place = directory();
+    let mut options = api::Options::new(place.path());
+    options.run_workers = false;
+    let handle = api::start(options).await.unwrap();
+    let token = handle.token().to_owned();
+    let base = format!("{}/accounts/{}/r2", handle.addresses().api_url, handle.addresses().account.id);
+    let post = async |path: &str, body: Value| -> Value {
+        let request = http_client().post(format!("{base}/{path}")).bearer_auth(&token).body(body.to_string());
+        request.send().await.unwrap().json().await.unwrap()
+    };
+    for bucket in ["states", "others"] {
+        assert_eq!(post("buckets", json!({ "name": bucket })).await["success"], true);
+    }
+    let wanted = json!({ "bucket": "states", "permission": "object-read-write", "prefixes": ["a/"], "ttlSeconds": 600,
+        "parentAccessKeyId": handle.addresses().r2_keys.access_key_id });
+    let given = post("temp-access-credentials", wanted).await["result"].clone();
+    let text = |name: &str| given[name].as_str().unwrap().to_owned();
+    let keys = Keys { id: text("accessKeyId"), secret: text("secretAccessKey") };
+    let (session, endpoint) = (text("sessionToken"), &handle.addresses().r2["default"]);
+    let status = async |method: &str, path: &str, session: Option<&str>, body: &[u8]| {
+        let about: Vec<_> =
+            session.map(|token| ("x-amz-security-token".to_owned(), token.to_owned())).into_iter().collect();
+        let signed = sign(Form::Payload, &keys, endpoint, (method, path), &[], &about, body);
+        windlass_tests::s3::cases::Answer::of(&http_client(), method, signed).await.unwrap().status
+    };
+    let with = Some(session.as_str());
+    assert_eq!(status("PUT", "/states/a/1", with, b"x").await, 200);
+    assert_eq!(status("GET", "/states/a/1", with, b"").await, 200);
+    assert_eq!(status("PUT", "/states/b/1", with, b"x").await, 403, "another prefix");
+    assert_eq!(status("PUT", "/others/a/1", with, b"x").await, 403, "another bucket");
+    assert_eq!(status("DELETE", "/states", with, b"").await, 403, "the bucket itself");
+    assert_eq!(status("GET", "/states/a/1", None, b"").await, 403, "no session");
+    let other = format!("{session}x");
+    assert_eq!(status("GET", "/states/a/1", Some(&other), b"").await, 403, "another session");
+    handle.shutdown().await;
+}
+
 /// What a script or a supervisor relies on: one line, an exit code, no token where it is not wanted, and nothing lost when
 /// it is killed.
 #[tokio::test(flavor = "multi_thread")]
