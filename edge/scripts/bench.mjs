@@ -135,8 +135,7 @@ try {
 
     const enter = (servers) => wsconnect({ servers, authenticator: edge.authenticator, reconnect: false });
     const through = await enter(`${edge.worker.url.replace("http", "ws")}/nats/weur`);
-    const name = `NODE_NAME=${JSON.stringify(through.info.server_name)}`;
-    const { address } = edge.engine.servers().find((container) => container.env.includes(name));
+    const { address } = edge.engine.server(through.info.server_name);
     const [direct, responder] = [await enter(`ws://${address}:8080`), await enter(`ws://${address}:8080`)];
     responder.subscribe("echo", { callback: (_, message) => message.respond(message.data) });
     await responder.flush();

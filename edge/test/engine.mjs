@@ -173,6 +173,7 @@ export async function startEngine() {
     await new Promise((resolve) => server.listen(socket, resolve));
     engine.servers = () =>
         [...containers.values()].filter((each) => !each.proxy && each.status === undefined);
+    engine.server = (name) => engine.servers().find((each) => each.env.includes(`NODE_NAME="${name}"`));
     engine.stop = async () => {
         await Promise.all([...containers.values()].map(remove));
         server.closeAllConnections();

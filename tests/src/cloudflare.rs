@@ -58,6 +58,13 @@ impl Sandbox {
         fleet
     }
 
+    /// Puts bytes somewhere, as any client would.
+    pub async fn put(&self, path: &str, body: &str) -> Value {
+        let url = format!("{}/accounts/{}/{path}", self.api.addresses().api_url, self.account());
+        let request = crate::http_client().put(url).bearer_auth(self.api.token()).body(body.to_owned());
+        request.send().await.expect("an answer").json().await.expect("JSON")
+    }
+
     /// Asks the API itself, as any client would.
     pub async fn ask(&self, method: &str, path: &str, body: Option<Value>) -> Value {
         let url = format!("{}/accounts/{}/{path}", self.api.addresses().api_url, self.account());

@@ -7,6 +7,7 @@
 
 mod asked;
 pub mod cloudflare;
+pub mod cloudflare_clients;
 mod delivery;
 pub mod edge;
 pub mod engine;

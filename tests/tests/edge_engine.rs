@@ -9,6 +9,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use windlass_image::{Architecture, Certificates, Environment, Layout, Program, Recipe};
 use windlass_sandbox::cloudflare::engine::{self, Effect, Fault, Images};
 use windlass_sandbox::cloudflare::process::Identity;
 use windlass_sandbox::cloudflare::workerd::{self, State};
@@ -173,6 +174,7 @@ async fn a_killed_server_is_seen_and_comes_back_with_an_empty_disk() {
     assert_eq!(edge.state("one").await["starts"], 2);
     let context = jetstream::with_domain(edge.connect("one").await, "edge");
     assert!(context.get_stream("S").await.is_err(), "a container's disk is ephemeral");
+    drop(context);
 
     // Asked to end, a server ends as such.
     edge.ask("/one?signal=15").await;
@@ -421,4 +423,46 @@ async fn docker_calls() {
     assert_eq!(ask("GET", "/nothing", &none).0, 404);
     engine.shutdown().await;
     assert!(!socket.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_as_it_is_built() {
+    let directory = tempfile::Builder::new().prefix("windlass-edge-").tempdir().unwrap();
+    let (layouts, unpacked) = (directory.path().join("layouts"), directory.path().join("unpacked"));
+    let architecture = match std::env::consts::ARCH {
+        "aarch64" => Architecture::Arm64,
+        _ => Architecture::Amd64,
+    };
+    let recipe = Recipe {
+        program: Program::read(&fs::canonicalize(nats_server()).unwrap(), architecture).unwrap(),
+        version: "1".to_owned(),
+        certificates: Certificates::mozilla(),
+        environment: Environment::Development,
+    };
+    Layout::create(&layouts.join("edge")).unwrap().build(&recipe, "acme/nats:1").unwrap();
+    let images = Images::new().layouts(&layouts, &unpacked);
+    let engine = engine::start(engine::Options::new(directory.path().join("engine"), images)).await.unwrap();
+    let ask = |method: &str, target: &str, body: &Value| call(engine.socket(), method, target, body);
+
+    let (status, image) = ask("GET", "/images/acme/nats:1/json", &Value::Null);
+    assert_eq!((status, &image["Config"]["Entrypoint"][0]), (200, &json!("/nats-server")), "{image}");
+    let (status, refused) = ask("POST", "/containers/create?name=x", &json!({ "Image": "acme/nats:2" }));
+    assert_eq!(status, 404);
+    assert!(refused["message"].as_str().unwrap().contains("there is no image acme/nats:2"), "{refused}");
+
+    // Its own command, with a variable missing: the server says which.
+    let run = |name: &str, body: Value| {
+        assert_eq!(ask("POST", &format!("/containers/create?name={name}"), &body).0, 201);
+        assert_eq!(ask("POST", &format!("/containers/{name}/start"), &Value::Null).0, 204);
+        let code = ask("POST", &format!("/containers/{name}/wait"), &Value::Null).1["StatusCode"].clone();
+        (code, fs::read_to_string(directory.path().join(format!("engine/log/{name}.log"))).unwrap())
+    };
+    let (code, said) = run("own", json!({ "Image": "acme/nats:1" }));
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("variable reference"), "{said}");
+    let (code, said) =
+        run("version", json!({ "Image": "acme/nats:1", "Cmd": ["/nats-server", "--version"] }));
+    assert_eq!(code, 0, "{said}");
+    assert!(said.starts_with("nats-server: v"), "{said}");
+    engine.shutdown().await;
 }

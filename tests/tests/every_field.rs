@@ -309,9 +309,8 @@ const FLAG: &str = "[flags.edge]\npercent = 10\nenv = \"EDGE\"\ndescription = \"
 const ALERT: &str = "[alerts.lag]\nmetric = \"lag\"\nabove = 10\nlasting = \"1m\"\nseverity = \"critical\"\nnotify = { env = \"HOOK\" }\n\n[streams.ORDERS]";
 const SYNADIA: &str =
     "[platforms.synadia]\nsystem = \"OWN\"\ntoken = { env = \"TOKEN\" }\n\n[streams.ORDERS]";
-const CLOUDFLARE: &str = "[platforms.cloudflare]\naccount_id = { env = \"ID\" }\napi_token = { env = \"TOKEN\" }\n\n[streams.ORDERS]";
+const CLOUDFLARE: &str = "[platforms.cloudflare]\naccount_id = { env = \"ID\" }\napi_token = { env = \"TOKEN\" }\n\n[clusters.far]\nplatform = \"cloudflare\"\n\n[streams.ORDERS]";
 const AT_CLOUDFLARE: &str = "[clusters.far]\nplatform = \"cloudflare\"\nregions = { weur = { min = 1, max = 4 } }\ninstance = \"lite\"\nsleep_after = \"1m\"\n\n[streams.ORDERS]";
-const NO_PLATFORM: &str = "cannot apply the platform cloudflare";
 
 /// What is refused, or does nothing, and says so.
 #[rustfmt::skip] // A line is a row.
@@ -321,11 +320,13 @@ const REFUSALS: &[(&str, &str, &str, Refusal)] = &[
     ("platforms.self-hosted.hosts", "[streams.ORDERS]", "[platforms.self-hosted]\nhosts = [\"ssh://nats@10.0.0.5\"]\n\n[streams.ORDERS]", Mistake("WL0107")),
     ("platforms.synadia.system", "[streams.ORDERS]", SYNADIA, Unused("platforms.synadia")),
     ("platforms.synadia.token", "[streams.ORDERS]", SYNADIA, Unused("platforms.synadia")),
-    ("platforms.cloudflare.account_id", "[streams.ORDERS]", CLOUDFLARE, Unused("platforms.cloudflare")),
-    ("platforms.cloudflare.api_token", "[streams.ORDERS]", CLOUDFLARE, Unused("platforms.cloudflare")),
+    ("platforms.cloudflare.account_id", "[streams.ORDERS]", CLOUDFLARE, Ends("WL0650")),
+    ("platforms.cloudflare.api_token", "[streams.ORDERS]", CLOUDFLARE, Ends("WL0650")),
     ("clusters.*.platform", "[streams.ORDERS]", "[clusters.far]\nplatform = \"synadia\"\n\n[streams.ORDERS]", Blocked("cluster.far", "cannot apply the platform synadia")),
-    ("clusters.*.regions.*.min", "[streams.ORDERS]", AT_CLOUDFLARE, Blocked("cluster.far", NO_PLATFORM)),
+    ("clusters.*.regions.*.min", "[streams.ORDERS]", AT_CLOUDFLARE, Ends("WL0650")),
     ("clusters.*.regions.*.max", "[clusters.side]", "[clusters.side]\nregions = { weur = { max = 2 } }", Mistake("WL0133")),
+    ("clusters.*.advertise", "[clusters.side]", "[clusters.side]\nadvertise = \"nats://side.example\"", Mistake("WL0119")),
+    ("clusters.*.image", "[clusters.side]", "[clusters.side]\nimage = \"nats:1\"", Mistake("WL0133")),
     ("clusters.*.instance", "[clusters.side]", "[clusters.side]\ninstance = \"lite\"", Mistake("WL0133")),
     ("clusters.*.sleep_after", "[clusters.side]", "[clusters.side]\nsleep_after = \"1m\"", Mistake("WL0133")),
     ("clusters.*.version", "[clusters.side]", "[clusters.side]\nversion = \"2.99.0\"", Blocked("server.side-0", "2.99.0")),

@@ -8,7 +8,6 @@ use std::fs;
 use std::process::{Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 use windlass_engine::store::{Store as _, Versioned, conformance};
 use windlass_state::blobs::{Blobs, Bucket, Service};
 use windlass_state::keys::{Keys, generate};
@@ -496,7 +495,49 @@ async fn up_brings_a_local_r2_that_the_state_can_be_in() {
     assert_eq!(fleet.run(&["status"]).status.code(), Some(1), "nothing runs");
     assert_eq!(state_ok(&fleet, &["show"])["addresses"], json!([]));
     assert_eq!(windlass_tests::tools::end_processes_of(fleet.path()), [] as [String; 0]);
-    tokio::time::sleep(Duration::from_millis(1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_goes_from_a_directory_to_the_local_r2_and_from_there_to_another() {
+    let mut fleet = Fleet::with().prepare();
+    fleet.write(&file("keep = 9"));
+    fleet.up();
+    fleet.edit("keep = 9", "store = \"r2://states\"");
+    assert_eq!(code_of(&fleet.run(&["up", "--detach", "--format", "json"])), "WL0430");
+    assert_eq!(state_ok(&fleet, &["move", "--yes"])["serial"], 1);
+    fleet.up();
+    assert_eq!(actions(&plan(&fleet)), []);
+    let elsewhere = |fleet: &Fleet, server: &Server, arguments: &[&str]| {
+        fleet.command(&[arguments, &["--format", "json"]].concat()).envs(variables(server)).output().unwrap()
+    };
+    // The same name, at another service.
+    let server = r2().await;
+    assert_eq!(code_of(&elsewhere(&fleet, &server, &["plan"])), "WL0430");
+    let moved = elsewhere(&fleet, &server, &["state", "move", "--yes"]);
+    assert!(moved.status.success(), "{moved:?}");
+    assert_eq!(actions(&json_of(&elsewhere(&fleet, &server, &["plan"]))), []);
+    // Who forgets the variables is not given the old one.
+    assert_eq!(code_of(&fleet.run(&["plan", "--format", "json"])), "WL0432");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_environment_has_a_state_of_its_own_beside_the_others() {
+    let server = r2().await;
+    let fleet = fleet(&server, "store = \"r2://states\"", &[]);
+    fleet.write(&format!(
+        "{}\n[environments.development]\nstreams.VERYSECRETORDERS.max_messages = 5\n",
+        fleet.file()
+    ));
+    for more in [&["--directory", "one"][..], &["--directory", "two", "--environment", "development"]] {
+        let output = fleet.run(&[&["apply", "--yes", "--format", "json"], more].concat());
+        assert!(output.status.success(), "{output:?}");
+        let output = fleet.run(&[&["down"], more].concat());
+        assert!(output.status.success(), "{output:?}");
+    }
+    let found = keys(&server).await;
+    for key in ["acme/state.json", "acme@development/state.json"] {
+        assert!(found.contains(&key.to_owned()), "{found:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -138,7 +138,7 @@ pub enum Command {
     /// Write a fleet file to begin with
     #[command(long_about = init::LONG_ABOUT)]
     Init(init::Args),
-    /// Start NATS and the receiver on this machine
+    /// Start NATS, the receiver and a local R2 on this machine
     #[command(long_about = up::LONG_ABOUT)]
     Up(up::Args),
     /// Stop what `up` started; the data stays

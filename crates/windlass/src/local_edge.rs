@@ -32,7 +32,7 @@ jetstream = { domain = "hub" }
 [clusters.edge]
 platform = "cloudflare"
 leaf_of = "hub"
-jetstream = { domain = "edge" }
+jetstream = { domain = "edge", storage = "2GiB" }
 regions = { weur = { min = 1, max = 2 }, enam = { min = 1, max = 2 } }
 "#;
 

@@ -88,7 +88,7 @@ test("a server that is killed comes back, and its clients with it", async (t) =>
     const edge = await startEdge(t, { containers: true });
     const client = await clientOf(t, edge, "weur");
     for (let round = 1; round <= 3; round += 1) {
-        edge.engine.servers()[0].process.kill("SIGKILL");
+        edge.engine.server("acme-edge-weur-0").process.kill("SIGKILL");
         await until("a server again", async () => {
             const nodes = await nodesOf(edge, "weur");
             // The third time in a row the server has to wait, and the client is sent to another node meanwhile.

@@ -29,17 +29,22 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use windlass_state::blobs::{Condition, Tag};
 use windlass_state::keys::{Keys, generate};
-use windlass_state::store::{self as kept, digest};
+use windlass_state::store as kept;
 
 /// The name of the state itself.
 const STATE: &str = "state.json";
 /// Objects of a journal that are written, read or removed at once.
 const AT_ONCE: usize = 16;
+/// How often a lock that is held is tried again.
+const LOOK: Duration = Duration::from_millis(500);
+/// How long a lock that nobody wants any more may take to go.
+const GOES_WITHIN: Duration = Duration::from_secs(3);
 /// The name of the thread.
 const THREAD: &str = "state";
 /// The name of what a journal is encrypted with.
@@ -55,6 +60,7 @@ pub struct Versioned {
     journals: String,
     local: Option<Directory>,
     thread: Arc<Thread>,
+    taking: Arc<AtomicUsize>,
     memory: Mutex<Memory>,
 }
 
@@ -190,7 +196,9 @@ impl Versioned {
     pub fn in_directory(path: &Path, keys: Keys, retention: Option<kept::Retention>) -> Result<Self, Error> {
         let blobs = Arc::new(windlass_state::blobs::Directory::new(path));
         let store = kept::Store::new(blobs).with_keys(keys).with_retention(retention);
-        Ok(Self { local: Some(Directory::new(path)), ..Self::at(store, "")? })
+        let mut versioned = Self::at(store, "")?;
+        versioned.local = Some(Directory::new(path));
+        Ok(versioned)
     }
 
     /// The state in a bucket, below a prefix that ends with `/` or is empty.
@@ -204,6 +212,7 @@ impl Versioned {
             journals: format!("{prefix}journal/"),
             local: None,
             thread: Arc::new(Thread::new()?),
+            taking: Arc::default(),
             memory: Mutex::default(),
         })
     }
@@ -512,15 +521,58 @@ impl Versioned {
         self.memory.lock().tag = Some(tag);
         Ok(())
     }
+}
 
-    /// The digest of the current version, to be found in the history.
-    ///
-    /// # Errors
-    /// When the store refuses.
-    pub async fn current_digest(&self) -> Result<Option<String>, Error> {
-        let (store, key) = (self.store.clone(), self.key.clone());
-        let read = self.thread.run(async move { Ok(store.read(&key).await?) }).await?;
-        Ok(read.map(|stored| digest(&stored.content)))
+/// Takes the lock for somebody. Where nobody waits for it any more, it is not tried again, and not kept.
+async fn take(
+    store: &kept::Store,
+    key: &str,
+    purpose: &str,
+    wait: Duration,
+    mut done: oneshot::Sender<Result<kept::Held, Error>>,
+) {
+    let deadline = Instant::now() + wait;
+    let taken = loop {
+        match store.lock(key, purpose, Duration::ZERO).await {
+            Err(windlass_state::Error::Locked { .. }) if Instant::now() < deadline => {
+                tokio::select! {
+                    () = tokio::time::sleep(LOOK.min(deadline.saturating_duration_since(Instant::now()))) => {}
+                    () = done.closed() => return,
+                }
+            }
+            taken => break taken,
+        }
+    };
+    if let Err(Ok(held)) = done.send(taken.map_err(Error::from))
+        && let Err(error) = store.unlock(held).await
+    {
+        tracing::warn!(%error, "the state's lock could not be released");
+    }
+}
+
+/// Counts locks that are being taken.
+struct Taking(Arc<AtomicUsize>);
+
+impl Taking {
+    fn one_more(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Taking {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Versioned {
+    fn drop(&mut self) {
+        // Whoever was stopped while it took the lock does not leave it behind.
+        let deadline = Instant::now() + GOES_WITHIN;
+        while self.taking.load(Ordering::SeqCst) > 0 && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 
@@ -591,16 +643,16 @@ impl Store for Versioned {
             if let Some(local) = &self.local {
                 return local.lock(purpose, wait).await;
             }
+            let (done, answer) = oneshot::channel();
+            let taking = Taking::one_more(&self.taking);
             let (store, key, purpose) = (self.store.clone(), self.key.clone(), purpose.to_owned());
-            let thread = Arc::clone(&self.thread);
-            // It is released by being dropped, also where nobody waits for it any more.
-            self.thread
-                .run(async move {
-                    let held = store.lock(&key, &purpose, wait).await?;
-                    Ok(Arc::new(Held { store, held: Mutex::new(Some(held)), thread }))
-                })
-                .await
-                .map(|held| held as Arc<dyn Lock>)
+            self.thread.spawn(async move {
+                take(&store, &key, &purpose, wait, done).await;
+                drop(taking);
+            });
+            let held = answer.await.unwrap_or_else(|_| Err(ended()))?;
+            let (store, held) = (self.store.clone(), Mutex::new(Some(held)));
+            Ok(Arc::new(Held { store, held, thread: Arc::clone(&self.thread) }) as Arc<dyn Lock>)
         }
         .boxed()
     }

@@ -59,6 +59,13 @@ enum Part {
     Export(export::Args),
 }
 
+impl Args {
+    /// Whether it is the one that tries the deployed edge.
+    pub const fn tries(&self) -> bool {
+        matches!(self.part, Part::Test(_))
+    }
+}
+
 /// Runs the command.
 pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
     match args.part {

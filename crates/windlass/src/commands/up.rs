@@ -34,10 +34,10 @@ const PARALLELISM: usize = 16;
 
 /// The command's documentation.
 pub const LONG_ABOUT: &str = "\
-Start NATS and the receiver on this machine.
+Start NATS, the receiver and a local R2 on this machine.
 
 Applies the fleet file and keeps it running: nats-servers with JetStream, accounts and credentials, streams, and the \
-webhook receiver. Run again with a changed file, it changes what runs. Without --file it takes windlass.toml from the current \
+webhook receiver; and a local R2, which Terraform's state or the fleet's own can be in. Run again with a changed file, it changes what runs. Without --file it takes windlass.toml from the current \
 directory, and without that a built-in default.
 
 A port that is taken gives way to the next free one, and is named. The webhook secret is GITHUB_WEBHOOK_SECRET if \

@@ -186,7 +186,8 @@ impl Cloudflare {
             "compatibility_flags": settings.compatibility_flags,
             "migration": script.migration_tag,
             "classes": classes,
-            "answers": answers,
+            // Where somebody else leads to it, its own address may be off.
+            "answers": answers || self.options.worker_url.is_some(),
             "would_be": would_be,
         });
         // One that was never told what deliveries are signed with has taken none.

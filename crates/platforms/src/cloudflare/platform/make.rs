@@ -60,6 +60,8 @@ impl Cloudflare {
     async fn make_worker(&self, client: &Client) -> Result<(), Trouble> {
         let script = self.script();
         let settings = self.settings(client.account())?;
+        // Nobody could reach it: better known before than after.
+        self.worker_url().await?;
         let namespace = client.ensure_namespace(&wanted::edge::routes(&self.options.fleet)).await?;
         let bindings = edge::bindings(&self.options.fleet, &settings, &namespace);
         for attempt in 1.. {
@@ -69,7 +71,7 @@ impl Cloudflare {
             let metadata = edge::metadata(&bindings, is_new);
             match client.upload(&script, &metadata, edge::MODULE, self.options.worker).await {
                 Err(error) if error.is_uncertain() && attempt < UPLOADS => {
-                    tokio::time::sleep(LOOK * attempt).await
+                    tokio::time::sleep(LOOK * attempt).await;
                 }
                 uploaded => {
                     uploaded?;
@@ -77,7 +79,7 @@ impl Cloudflare {
                 }
             }
         }
-        if !client.is_on_subdomain(&script).await? {
+        if self.options.worker_url.is_none() && !client.is_on_subdomain(&script).await? {
             client.put_on_subdomain(&script).await?;
         }
         Ok(())

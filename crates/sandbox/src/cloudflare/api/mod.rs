@@ -19,6 +19,7 @@ mod containers;
 mod form;
 mod front;
 mod graphql;
+mod handle;
 mod invocations;
 mod kv;
 mod kv_store;
@@ -39,7 +40,8 @@ mod workers;
 mod zones;
 
 pub use crate::r2::{Effect, Fault};
-pub use server::{Addresses, Handle, Logged, Service, start};
+pub use handle::{Handle, start};
+pub use server::{Addresses, Logged, Service};
 pub use switches::Switches;
 
 use super::engine;

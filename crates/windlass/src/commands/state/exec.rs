@@ -49,7 +49,9 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
     let mut signals = Signals::take()?;
     let mut interrupts = Interrupts::watch()?;
     let project = args.endpoint.has_s3().then(|| Project::find(arguments)).flatten();
-    let port = project.as_ref().and_then(Project::port);
+    // What is told anew needs no port of before, which may be that of the store itself.
+    let told_anew = arguments.iter().any(|argument| argument == "-reconfigure");
+    let port = project.as_ref().filter(|_| !told_anew).and_then(Project::port);
     let (service, _local_r2) = args.endpoint.bind(port, context).await?;
     let mut command = Command::new(program);
     command.args(arguments);

@@ -58,7 +58,7 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
 
 /// Does it, and tells people; a JSON document is the caller's.
 pub async fn carry_out(args: Args, context: &Context) -> Result<Value, Failure> {
-    let session = Session::open(&Source::find(args.file.as_deref())?, context)?;
+    let session = Session::open(&Source::find(args.file.as_deref())?, context)?.may_begin_locally();
     session.directory.create()?;
     let (asked, own) = (session.asked(), session.own_state()?);
     let from = match &args.from {

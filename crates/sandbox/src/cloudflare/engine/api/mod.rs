@@ -1,20 +1,19 @@
 //! The calls of Docker's Engine API that workerd and miniflare make, and the admin calls.
 
+mod execs;
+
 use super::container::{Container, Refused, Spec};
-use super::exec::{Exec, ExecState, Work};
 use super::fault::Fault;
 use super::filter::Filter;
 use super::lifecycle::{Condition, State, Step};
 use super::name::{is_container_name, is_side_car_image};
 use super::server::Shared;
 use super::side_car::Network;
-use super::wrapped::{self, Wrapped};
 use super::{address, image};
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use parking_lot::Mutex;
 use rustix::process::Signal;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -92,22 +91,6 @@ struct Create {
 struct HostConfig {
     #[serde(default)]
     network_mode: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct CreateExec {
-    cmd: Vec<String>,
-    #[serde(default)]
-    env: Option<Vec<String>>,
-    #[serde(default)]
-    attach_stdin: bool,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct StartExec {
-    detach: bool,
 }
 
 /// `%xx` in a path's segment.
@@ -192,13 +175,13 @@ async fn route(shared: Arc<Shared>, request: Request<Incoming>) -> Answer {
                 }
                 "kill" => kill(&container, query.get("signal").map_or("KILL", String::as_str)).await,
                 "stop" => stop(&container, query.get("t")).await,
-                "exec" => create_exec(&shared, container, parsed(&read(request).await?)?),
+                "exec" => execs::create(&shared, container, parsed(&read(request).await?)?),
                 _ => Err(unknown(&method, &path)),
             }
         }
-        (&Method::GET, ["exec", id, "json"]) => inspect_exec(&*exec(&shared, id)?),
-        (&Method::POST, ["exec", id, "start"]) => start_exec(exec(&shared, id)?, request).await,
-        (&Method::POST, ["exec", id, "resize"]) => exec(&shared, id).map(|_| empty(StatusCode::OK)),
+        (&Method::GET, ["exec", id, "json"]) => execs::inspect(&*execs::find(&shared, id)?),
+        (&Method::POST, ["exec", id, "start"]) => execs::start(execs::find(&shared, id)?, request).await,
+        (&Method::POST, ["exec", id, "resize"]) => execs::find(&shared, id).map(|_| empty(StatusCode::OK)),
         (&Method::GET, ["windlass", "faults"]) => found(&json!(shared.faults.lock().waiting())),
         (&Method::DELETE, ["windlass", "faults"]) => {
             shared.faults.lock().clear();
@@ -363,77 +346,6 @@ async fn remove(shared: &Shared, name: &str, force: bool) -> Answer {
     shared.containers.lock().retain(|other| other.id != container.id);
     shared.execs.lock().retain(|_, exec| exec.container.id != container.id);
     Ok(empty(StatusCode::NO_CONTENT))
-}
-
-fn exec(shared: &Shared, id: &str) -> Result<Arc<Exec>, Problem> {
-    let found = shared.execs.lock().get(id).map(Arc::clone);
-    found.ok_or_else(|| Problem(StatusCode::NOT_FOUND, format!("No such exec instance: {id}")))
-}
-
-fn create_exec(shared: &Shared, container: Arc<Container>, create: CreateExec) -> Answer {
-    let not_running = || Problem::conflict(format!("container {} is not running", container.name));
-    let (image, env) = container.running().ok_or_else(not_running)?;
-    let (command, key) = match wrapped::read(&create.cmd) {
-        Wrapped::Run { key, command } => (command, Some(key.to_owned())),
-        Wrapped::Plain => (create.cmd.as_slice(), None),
-        Wrapped::Signal { key, signal } => {
-            let other =
-                shared.execs.lock().values().find(|exec| exec.key.as_deref() == Some(key)).map(Arc::clone);
-            let (Some(other), Some(signal)) = (other, signal_of(signal)) else {
-                return Err(Problem::bad("a signal for a command that is not there"));
-            };
-            return Ok(insert_exec(shared, container, Work::Signal(other, signal), None, false));
-        }
-    };
-    let start = image.exec(command, &env, &create.env.unwrap_or_default(), std::path::Path::exists);
-    let work = Work::Program(start.map_err(Problem::bad)?, image.root);
-    Ok(insert_exec(shared, container, work, key, create.attach_stdin))
-}
-
-fn insert_exec(
-    shared: &Shared,
-    container: Arc<Container>,
-    work: Work,
-    key: Option<String>,
-    with_input: bool,
-) -> Response<Full<Bytes>> {
-    let id = uuid::Uuid::new_v4().simple().to_string();
-    let exec = Exec { id: id.clone(), container, work, key, with_input, state: Mutex::default() };
-    shared.execs.lock().insert(id.clone(), Arc::new(exec));
-    with(StatusCode::CREATED, &json!({ "Id": id }))
-}
-
-async fn start_exec(exec: Arc<Exec>, mut request: Request<Incoming>) -> Answer {
-    let is_upgrade = request.headers().contains_key(header::UPGRADE);
-    let connection = hyper::upgrade::on(&mut request);
-    let body = read(request).await?;
-    let start: StartExec = if body.is_empty() { StartExec::default() } else { parsed(&body)? };
-    let failed = |error: std::io::Error| Problem::bad(format!("the command did not start: {error}"));
-    if start.detach || !is_upgrade {
-        exec.start(None).map_err(failed)?;
-        return Ok(empty(StatusCode::OK));
-    }
-    exec.start(Some(connection)).map_err(failed)?;
-    let mut response = empty(StatusCode::SWITCHING_PROTOCOLS);
-    let headers = response.headers_mut();
-    headers.insert(header::CONNECTION, header::HeaderValue::from_static("Upgrade"));
-    headers.insert(header::UPGRADE, header::HeaderValue::from_static("tcp"));
-    let kind = "application/vnd.docker.multiplexed-stream";
-    headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
-    Ok(response)
-}
-
-fn inspect_exec(exec: &Exec) -> Answer {
-    let state = *exec.state.lock();
-    let (pid, code) = match state {
-        ExecState::Created => (0, None),
-        ExecState::Running(pid) => (pid, None),
-        ExecState::Exited(code) => (0, Some(code)),
-    };
-    found(&json!({
-        "ID": exec.id, "ContainerID": exec.container.id, "Running": matches!(state, ExecState::Running(_)),
-        "ExitCode": code, "Pid": pid,
-    }))
 }
 
 impl Shared {
