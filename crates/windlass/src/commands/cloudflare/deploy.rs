@@ -8,7 +8,7 @@ use windlass_engine::plan::Wish;
 use windlass_engine::wanted;
 use windlass_platforms::cloudflare::edge;
 
-use super::{open, show_only, told};
+use super::{open, setup, show_only, told};
 use crate::commands::apply::{self, How};
 use crate::commands::image;
 use crate::context::Context;
@@ -18,7 +18,7 @@ use crate::output;
 const LONG_ABOUT: &str = "\
 Build and push the image, apply the fleet file, and see that everything runs as it says.
 
-The image of the nodes is built without Docker and pushed to Cloudflare's registry, where it is not there already; a fleet \
+First it sees that the token may do all of it. The image of the nodes is built without Docker and pushed to Cloudflare's registry, where it is not there already; a fleet \
 file that names an image of its own is taken at its word. Then this is `windlass apply`: it shows the plan, asks, does it, \
 and asks each node which version and which configuration it runs. Cloudflare calls a rollout done when instances were \
 started; this does not.";
@@ -47,8 +47,10 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
     let wish = Wish::default();
     let own = wanted::edge::cluster(&session.fleet).filter(|(_, cluster)| cluster.image.is_none());
     let mut document = Map::new();
+    let client = session.cloudflare.client().await.map_err(told)?;
+    setup::allowed(client).await?;
     if let Some((_, cluster)) = own.filter(|_| !args.no_image) {
-        let account = session.cloudflare.client().await.map_err(told)?.account().to_owned();
+        let account = client.account().to_owned();
         let reference = edge::image(cluster, &account);
         let image = if args.dry_run {
             if !context.quiet() && !context.json() {

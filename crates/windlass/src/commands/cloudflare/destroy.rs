@@ -19,7 +19,7 @@ Delete everything that the fleet has at Cloudflare, and nothing else.
 
 The containers, the Worker with its Durable Objects, its secrets, the namespace and the bucket of payloads. Events that \
 still wait in the Outbox and payloads in the bucket are named with their number, and deleted only with --allow-data-loss. \
-The hub and everything else goes on; a bucket that holds state is never touched.";
+The hub and everything else goes on; a bucket that holds state is never touched, and the image stays in the registry.";
 
 /// Arguments of `windlass cloudflare destroy`.
 #[derive(Debug, clap::Args)]

@@ -39,6 +39,19 @@ pub enum Error {
         /// What was asked for.
         version: String,
     },
+    /// A version could not answer.
+    #[error("version {version} of the Worker {script} has not the secrets that it needs: {missing}")]
+    Unready {
+        /// The Worker.
+        script: String,
+        /// The version.
+        version: String,
+        /// Their names.
+        missing: String,
+    },
+    /// The Worker would have no address.
+    #[error("the account has no domain below workers.dev, so the Worker would have no address")]
+    NoSubdomain,
     /// After a rollback the Worker did not say that it is the other version.
     #[error("the Worker was told to be version {wanted}, and answers as {found} after {seconds} s")]
     Unproven {
@@ -64,6 +77,8 @@ impl Error {
             Self::Unproven { .. } => "WL0454",
             Self::NoStore => "WL0455",
             Self::NoSuchVersion { .. } => "WL0458",
+            Self::Unready { .. } => "WL0459",
+            Self::NoSubdomain => "WL0460",
         }
     }
 
@@ -80,6 +95,13 @@ impl Error {
             Self::NoSuchVersion { .. } => {
                 "take one that the dashboard lists under Deployments, or leave --to away for the one before"
             }
+            Self::Unready { .. } => {
+                "it was uploaded before they were set; take a later one, or leave --to away for the one before"
+            }
+            Self::NoSubdomain => {
+                "take one, for good: `windlass cloudflare setup --subdomain NAME`; or set CLOUDFLARE_WORKER_URL to where the \
+                 Worker answers"
+            }
             Self::Unproven { .. } => {
                 "ask again with `windlass cloudflare test`; Cloudflare may take a minute to be everywhere"
             }
@@ -92,7 +114,7 @@ impl Error {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let bad = matches!(error, Error::NoStore | Error::NoSuchVersion { .. });
+        let bad = matches!(error, Error::NoStore | Error::NoSuchVersion { .. } | Error::Unready { .. });
         let failure = Self::new(error.code(), error.to_string(), error.help());
         if bad { failure.bad_input() } else { failure }
     }

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use windlass_engine::wanted;
+use windlass_platforms::cloudflare::client::Client;
 use windlass_platforms::cloudflare::client::workers::Deployment;
 
 use super::error::Error;
@@ -29,6 +30,8 @@ shows the difference until the file says something else.";
 
 /// How long Cloudflare may take to be everywhere.
 const WITHIN: Duration = Duration::from_secs(60);
+/// The variable that tells the Worker all that is no secret.
+const SETTINGS: &str = "SETTINGS";
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Arguments of `windlass cloudflare rollback`.
@@ -53,25 +56,16 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
     let script = wanted::edge::script(&session.fleet);
     let deployments = client.deployments(&script).await.map_err(refused)?;
     let now = answering(&deployments).unwrap_or_default().to_owned();
-    let target = match args.to {
-        Some(version) => {
-            let versions = client.versions(&script).await.map_err(refused)?;
-            if !versions.iter().any(|known| known["id"] == version.as_str()) {
-                return Err(Error::NoSuchVersion { script, version }.into());
-            }
-            version
-        }
-        None => {
-            before(&deployments).ok_or_else(|| Error::NothingBefore { script: script.clone() })?.to_owned()
-        }
-    };
+    let target = target(client, &script, args.to, &deployments).await?;
     let end = Told { script: &script, from: &now, to: &target };
-    if args.dry_run || now == target {
-        let what = if now == target { "answers already" } else { "would answer again" };
-        return end.say(what, None, context);
+    let already = now == target;
+    if args.dry_run {
+        return end.say(if already { "answers already" } else { "would answer again" }, None, context);
     }
     let began = Instant::now();
-    client.deploy(&script, &[(target.clone(), 100.0)]).await.map_err(refused)?;
+    if !already {
+        client.deploy(&script, &[(target.clone(), 100.0)]).await.map_err(refused)?;
+    }
     let worker = session.cloudflare.worker().await.map_err(told)?;
     loop {
         let found = match worker.status().await {
@@ -84,7 +78,49 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
         }
         tokio::time::sleep(PAUSE).await;
     }
-    end.say("answers again", Some(began.elapsed()), context)
+    let (what, took) =
+        if already { ("answers already", None) } else { ("answers again", Some(began.elapsed())) };
+    end.say(what, took, context)
+}
+
+/// The version to go back to: the one that was named, else the last one before the last upload that can answer.
+async fn target(
+    client: &Client,
+    script: &str,
+    to: Option<String>,
+    deployments: &[Deployment],
+) -> Result<String, Failure> {
+    let named = to.is_some();
+    let candidates = to.map_or_else(|| before(deployments), |version| vec![version]);
+    for version in candidates {
+        let bindings = client.version_bindings(script, &version).await.map_err(refused)?;
+        let missing = bindings.as_deref().map(missing);
+        let script = script.to_owned();
+        match missing {
+            Some(missing) if missing.is_empty() => return Ok(version),
+            Some(missing) if named => {
+                return Err(Error::Unready { script, version, missing: missing.join(", ") }.into());
+            }
+            None if named => return Err(Error::NoSuchVersion { script, version }.into()),
+            // An upload whose apply was broken off before the secrets were set.
+            _ => {}
+        }
+    }
+    Err(Error::NothingBefore { script: script.to_owned() }.into())
+}
+
+/// The secrets that a version has not and could not answer without: nobody could ask it anything, not even who it is.
+fn missing(bindings: &[Value]) -> Vec<&'static str> {
+    let has = |name: &str| {
+        bindings.iter().any(|binding| binding["type"] == "secret_text" && binding["name"] == name)
+    };
+    let settings = bindings.iter().find(|binding| binding["name"] == SETTINGS);
+    let receives = settings.is_none_or(|settings| !settings["json"]["github"].is_null());
+    let mut needed = vec![wanted::edge::API_TOKEN, wanted::edge::LEAF_CREDS];
+    if receives {
+        needed.extend([wanted::edge::HUB_CREDS, wanted::edge::WEBHOOK_SECRET]);
+    }
+    needed.into_iter().filter(|name| !has(name)).collect()
 }
 
 /// What is said in the end.
@@ -119,9 +155,9 @@ fn answering(deployments: &[Deployment]) -> Option<&str> {
     shares.iter().max_by(|a, b| a.percentage.total_cmp(&b.percentage)).map(|share| share.version_id.as_str())
 }
 
-/// The version that answered before the last upload: what a rollback goes back to, however often it is asked to. A changed
-/// secret makes a version as well, which belongs to the upload that it was set on.
-fn before(deployments: &[Deployment]) -> Option<&str> {
+/// The versions that answered before the last upload, the last one first: where a rollback goes, however often it is asked
+/// to. A changed secret makes a version as well, which belongs to the upload that it was set on.
+fn before(deployments: &[Deployment]) -> Vec<String> {
     let mut uploads: Vec<&str> = Vec::new();
     let mut of_upload: BTreeMap<&str, usize> = BTreeMap::new();
     let mut current = 0;
@@ -142,7 +178,7 @@ fn before(deployments: &[Deployment]) -> Option<&str> {
         }
         of_upload.insert(version, current);
     }
-    uploads.len().checked_sub(2).map(|at| uploads[at])
+    uploads.iter().rev().skip(1).map(|version| (*version).to_owned()).collect()
 }
 
 #[cfg(test)]
@@ -168,7 +204,7 @@ mod tests {
 
     #[test]
     fn it_goes_back_to_what_was_before_the_last_upload() {
-        let back = |all: &[&str]| before(&deployments(all)).map(str::to_owned);
+        let back = |all: &[&str]| before(&deployments(all)).into_iter().next();
         assert_eq!(back(&["a", "b", "c"]).as_deref(), Some("b"));
         // Done twice, it is the same.
         assert_eq!(back(&["a", "b", "c", "b"]).as_deref(), Some("b"));
@@ -183,6 +219,19 @@ mod tests {
         assert_eq!(back(&["b+", "c+", "d"]).as_deref(), Some("c"));
         assert_eq!(back(&["a"]), None);
         assert_eq!(back(&[]), None);
+    }
+
+    #[test]
+    fn a_version_without_its_secrets_cannot_answer() {
+        let secret = |name: &str| json!({ "type": "secret_text", "name": name });
+        let settings =
+            |github: Value| json!({ "type": "json", "name": "SETTINGS", "json": { "github": github } });
+        let node = [secret("API_TOKEN"), secret("LEAF_CREDS"), settings(Value::Null)];
+        assert_eq!(missing(&node), [""; 0]);
+        assert_eq!(missing(&node[1..]), ["API_TOKEN"]);
+        let receives = [secret("API_TOKEN"), secret("LEAF_CREDS"), settings(json!({ "stream": "GITHUB" }))];
+        assert_eq!(missing(&receives), ["HUB_CREDS", "WEBHOOK_SECRET"]);
+        assert_eq!(missing(&[]).len(), 4);
     }
 
     #[test]
