@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::{Map, json};
 use windlass_engine::Kind;
 use windlass_engine::plan::Wish;
+use windlass_engine::store::Store as _;
 use windlass_engine::wanted::CLOUDFLARE;
 use windlass_fleet::StoreAddress;
 use windlass_platforms::cloudflare::client::account::Token;
@@ -65,7 +66,7 @@ struct Domain {
 
 /// The bucket of the state.
 #[derive(Debug, Serialize)]
-struct Store {
+struct StateBucket {
     name: String,
     was_there: bool,
     made: bool,
@@ -118,6 +119,21 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
         }
         return Ok(ExitCode::SUCCESS);
     }
+    // What is made goes into the state, which goes on where it is.
+    let own = session.own_state()?;
+    if let Some(other) = session.asked().elsewhere(&own.address)
+        && own.store.load().await?.is_none()
+    {
+        let (from, to) = (other.to_string(), own.address.to_string());
+        output::note(&format!(
+            "the fleet's own state is still in {from}: `windlass cloudflare migrate-state` moves it to {to}"
+        ));
+        if context.json() {
+            document.insert("state_in".to_owned(), json!(from));
+            output::json(&document)?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
     let first = |kind| matches!(kind, Kind::Bucket | Kind::Namespace);
     let of_it = session.wanted.iter().filter(|wanted| wanted.platform == CLOUDFLARE);
     let targets =
@@ -130,13 +146,13 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
 }
 
 /// The bucket of the state: made, unless it is there or nothing is to be done.
-async fn state_bucket(client: &Client, bucket: &str, dry_run: bool) -> Result<Store, Failure> {
+async fn state_bucket(client: &Client, bucket: &str, dry_run: bool) -> Result<StateBucket, Failure> {
     let was_there = client.bucket(bucket).await.map_err(refused)?.is_some();
     let makes = !was_there && !dry_run;
     if makes {
         client.ensure_bucket(bucket).await.map_err(refused)?;
     }
-    Ok(Store { name: bucket.to_owned(), was_there, made: makes })
+    Ok(StateBucket { name: bucket.to_owned(), was_there, made: makes })
 }
 
 /// Who the token is, if it is good.
