@@ -155,30 +155,44 @@ fn answering(deployments: &[Deployment]) -> Option<&str> {
     shares.iter().max_by(|a, b| a.percentage.total_cmp(&b.percentage)).map(|share| share.version_id.as_str())
 }
 
+/// An upload, and the secrets that were set on it.
+struct Upload<'a> {
+    /// Its last version.
+    version: &'a str,
+    /// The upload that answered before it.
+    before: Option<usize>,
+}
+
 /// The versions that answered before the last upload, the last one first: where a rollback goes, however often it is asked
 /// to. A changed secret makes a version as well, which belongs to the upload that it was set on.
 fn before(deployments: &[Deployment]) -> Vec<String> {
-    let mut uploads: Vec<&str> = Vec::new();
+    let mut uploads: Vec<Upload<'_>> = Vec::new();
     let mut of_upload: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut current = 0;
+    let mut current = None;
     for at in (0..deployments.len()).rev() {
         let Some(version) = answering(&deployments[at..]) else { continue };
         if let Some(known) = of_upload.get(version) {
             // Gone back to.
-            current = *known;
+            current = Some(*known);
             continue;
         }
         let is_secret = deployments[at].annotations["workers/triggered_by"] == "secret";
-        match uploads.get_mut(current).filter(|_| is_secret) {
-            Some(last) => *last = version,
-            None => {
-                current = uploads.len();
-                uploads.push(version);
+        let index = match current.filter(|_| is_secret) {
+            Some(index) => {
+                uploads[index].version = version;
+                index
             }
-        }
-        of_upload.insert(version, current);
+            None => {
+                uploads.push(Upload { version, before: current });
+                uploads.len() - 1
+            }
+        };
+        of_upload.insert(version, index);
+        current = Some(index);
     }
-    uploads.iter().rev().skip(1).map(|version| (*version).to_owned()).collect()
+    let former = |index: &usize| uploads[*index].before;
+    let all = uploads.last().and_then(|last| last.before);
+    std::iter::successors(all, former).map(|index| uploads[index].version.to_owned()).collect()
 }
 
 #[cfg(test)]
@@ -210,6 +224,7 @@ mod tests {
         assert_eq!(back(&["a", "b", "c", "b"]).as_deref(), Some("b"));
         // From there on, something else was uploaded.
         assert_eq!(back(&["a", "b", "c", "b", "d"]).as_deref(), Some("b"));
+        assert_eq!(before(&deployments(&["a", "b", "c", "b", "d"])), ["b", "a"]);
         // The first one and its secrets are one upload.
         assert_eq!(back(&["a", "b+", "c+"]), None);
         assert_eq!(back(&["a", "b+", "c+", "d", "e+"]).as_deref(), Some("c"));
