@@ -245,10 +245,9 @@ async fn set_up_deployed_rolled_back_and_taken_down() {
     let forth = windlass.ok(&["rollback", "--to", second["version"].as_str().unwrap()]);
     assert_eq!(forth["to"], second["version"]);
     windlass.ok(&["rollback"]);
-    assert_eq!(
-        actions(&windlass.ok(&["deploy", "--dry-run"])),
-        ["worker.test-nats-orchestrator", "cluster.edge"]
-    );
+    // The nodes follow the Worker in their own time, so they may differ still or again.
+    let plan = windlass.ok(&["deploy", "--dry-run"]);
+    assert!(actions(&plan).contains(&"worker.test-nats-orchestrator"), "{plan}");
     windlass.ok(&["deploy", "--yes"]);
     assert_eq!(cloudflare.status(&fleet).await["regions"]["weur"]["max"], 3);
 
