@@ -71,7 +71,7 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
         Part::Setup(args) => setup::run(args, context).await,
         Part::Deploy(args) => deploy::run(args, context).await,
         Part::MigrateState(args) => migrate_state::run(args, context).await,
-        Part::Test(args) => test::run(args, context).await,
+        Part::Test(args) => Box::pin(test::run(args, context)).await,
         Part::Rollback(args) => rollback::run(args, context).await,
         Part::Destroy(args) => destroy::run(args, context).await,
         Part::Export(args) => export::run(args, context).await,

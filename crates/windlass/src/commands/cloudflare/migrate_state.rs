@@ -76,7 +76,7 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
             migrate::run(arguments(words)?, context).await?;
         }
         None if !context.quiet() => {
-            output::note("there is no Terraform state here; --terraform FILE names one")
+            output::note("there is no Terraform state here; --terraform FILE names one");
         }
         None => {}
     }
