@@ -129,6 +129,62 @@ impl Line {
     }
 }
 
+/// What a line is for, so that lines of different vendors can stand beside each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Category {
+    /// A fee for the plan.
+    Plan,
+    /// Processors, memory, machines.
+    Servers,
+    /// Disks of the streams.
+    Disks,
+    /// Egress, load balancers, gateways, addresses.
+    Network,
+    /// Workers, Durable Objects and KV.
+    Requests,
+    /// The object store.
+    Objects,
+}
+
+impl Category {
+    /// Every category, in the order of a comparison.
+    pub const ALL: [Self; 6] =
+        [Self::Plan, Self::Servers, Self::Disks, Self::Network, Self::Requests, Self::Objects];
+
+    /// Its name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Plan => "plan",
+            Self::Servers => "servers",
+            Self::Disks => "disks",
+            Self::Network => "network",
+            Self::Requests => "requests",
+            Self::Objects => "objects",
+        }
+    }
+
+    /// The category of a price, by its id.
+    #[must_use]
+    pub fn of(price: &str) -> Self {
+        let has = |part: &str| price.split('.').any(|word| word == part);
+        if has("plan") {
+            Self::Plan
+        } else if has("r2") || has("s3") {
+            Self::Objects
+        } else if has("ebs") || has("volume") {
+            Self::Disks
+        } else if ["egress", "nlb", "nat", "ipv4", "traffic", "transfer"].into_iter().any(has) {
+            Self::Network
+        } else if has("workers") || has("durable-objects") || has("kv") {
+            Self::Requests
+        } else {
+            Self::Servers
+        }
+    }
+}
+
 /// More of a unit: `vCPU-seconds`, `GB-months`, `GB`.
 #[must_use]
 pub fn plural(unit: &str) -> String {
@@ -193,6 +249,15 @@ impl Bill {
         self.lines.iter().try_fold(Money::zero(self.currency), |sum, line| sum.plus(line.amount))
     }
 
+    /// The sum of the lines of one category, exactly.
+    ///
+    /// # Errors
+    /// As [`Self::total`].
+    pub fn total_of(&self, category: Category) -> Result<Money, Error> {
+        let mut lines = self.lines.iter().filter(|line| Category::of(&line.price) == category);
+        lines.try_fold(Money::zero(self.currency), |sum, line| sum.plus(line.amount))
+    }
+
     /// The sum in another currency; nothing where the platform cannot carry the usage.
     ///
     /// # Errors
@@ -244,10 +309,16 @@ impl Provenance {
         provenance
     }
 
-    /// Of the prices on bills.
-    pub fn of_bills<'a>(bills: impl IntoIterator<Item = &'a Bill>, today: Date) -> Self {
-        let lines = bills.into_iter().flat_map(|bill| &bill.lines);
-        Self::of(lines.map(|line| (line.price.as_str(), &line.origin)), today)
+    /// Of the prices on bills, and of the rates that lead from them to a currency.
+    pub fn of_bills(bills: &[Bill], prices: &PriceList, currency: Currency, today: Date) -> Self {
+        let lines = bills.iter().flat_map(|bill| &bill.lines);
+        let lines = lines.map(|line| (line.price.as_str(), &line.origin));
+        let others = Currency::ALL.into_iter().filter(|other| {
+            *other != currency
+                && bills.iter().any(|bill| bill.currency == *other && bill.impossible.is_none())
+        });
+        let rates = others.filter_map(|other| prices.rate(other, currency).ok());
+        Self::of(lines.chain(rates.map(|rate| (rate.from.code(), &rate.origin))), today)
     }
 
     /// In a sentence: `Prices read 2026-01-01 to 2026-08-03; 12 of 20 not confirmed by the vendor.`

@@ -7,7 +7,7 @@ use crate::bill::Terms;
 use crate::money::quantity;
 use crate::prices::PriceList;
 use crate::workload::{Workload, n};
-use crate::{Currency, Error, Platform};
+use crate::{Currency, Error, Money, Platform};
 
 /// The figure that varies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -41,6 +41,16 @@ impl Axis {
         match self {
             Self::Awake => "time awake, in percent",
             Self::Egress => "egress, in GB a month",
+            Self::Messages => "messages a second",
+        }
+    }
+
+    /// What it is, without a unit.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Awake => "the share of time that servers are awake",
+            Self::Egress => "egress",
             Self::Messages => "messages a second",
         }
     }
@@ -170,7 +180,7 @@ impl Curves {
         let currency = Currency::Usd;
         let total = |platform: Platform, x: Decimal| {
             let bill = platform.bill(&axis.at(workload, x), prices, terms)?;
-            Ok::<_, Error>(bill.total_in(currency, prices)?.map(|total| total.amount()))
+            Ok::<_, Error>(bill.total_in(currency, prices)?.map(Money::amount))
         };
         let mut points = axis.points();
         if axis == Axis::Messages {

@@ -99,6 +99,7 @@ fn scales(curves: &Curves) -> (Scale, Scale) {
     let ends =
         |all: &[Decimal]| (all.first().map_or(0.0, |x| number(*x)), all.last().map_or(1.0, |x| number(*x)));
     let (from, to) = ends(&curves.points);
+    let from = if curves.axis.is_logarithmic() { from } else { 0.0 };
     let length = WIDTH - LEFT - RIGHT;
     let x = Scale { logarithmic: curves.axis.is_logarithmic(), from, to, start: LEFT, length };
     let totals =
@@ -128,7 +129,7 @@ fn draw(text: &mut String, curves: &Curves, what: &str, prices: &str) -> std::fm
     let (x, y) = scales(curves);
     let sentences = curves.sentences();
     let height = TOP + PLOT + AXIS + sentences.len() as f64 * SENTENCE + 42.0;
-    let title = escape(&format!("Cost a month over {}", curves.axis.label()));
+    let title = escape(&format!("What a month costs, over {}", curves.axis.title()));
     writeln!(
         text,
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH:.0}\" height=\"{height:.0}\" \
@@ -184,12 +185,12 @@ fn axes(text: &mut String, curves: &Curves, x: Scale, y: Scale) -> std::fmt::Res
         text,
         "  <path class=\"frame\" d=\"M{LEFT:.1} {TOP:.1}V{bottom:.1}H{right:.1}\"/>
   <text class=\"soft\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>
-  <text class=\"soft\" x=\"{:.1}\" y=\"{:.1}\">{} a month</text>",
+  <text class=\"soft\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
         f64::midpoint(LEFT, right),
         bottom + 42.0,
         escape(curves.axis.label()),
-        LEFT - 40.0,
-        TOP - 12.0,
+        LEFT - 9.0,
+        TOP - 14.0,
         curves.currency
     )
 }
@@ -200,14 +201,12 @@ fn here(text: &mut String, curves: &Curves, x: Scale) -> std::fmt::Result {
         return Ok(());
     }
     let at = x.at(value);
-    let (anchor, beside) = if at > WIDTH - RIGHT - 110.0 { ("end", -6.0) } else { ("start", 6.0) };
     writeln!(
         text,
-        "  <path class=\"here\" d=\"M{at:.1} {TOP:.1}V{:.1}\"/><text class=\"soft halo\" x=\"{:.1}\" y=\"{:.1}\" \
-         text-anchor=\"{anchor}\">this workload</text>",
+        "  <path class=\"here\" d=\"M{at:.1} {TOP:.1}V{:.1}\"/><text class=\"soft\" x=\"{at:.1}\" y=\"{:.1}\" \
+         text-anchor=\"middle\">this workload</text>",
         TOP + PLOT,
-        at + beside,
-        TOP + 12.0
+        TOP - 9.0
     )
 }
 

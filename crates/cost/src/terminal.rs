@@ -64,10 +64,9 @@ fn draw(text: &mut String, curves: &Curves, color: bool) -> std::fmt::Result {
 
     let mut cells = vec![[None::<Platform>; WIDE]; HIGH];
     for series in curves.series.iter().rev() {
-        for column in 0..WIDE {
-            if let Some(Some(total)) = series.totals.get(shown(column)) {
-                cells[row(number(*total))][column] = Some(series.platform);
-            }
+        let total = |column: usize| Some((column, series.totals.get(shown(column)).copied()??));
+        for (column, total) in (0..WIDE).filter_map(total) {
+            cells[row(number(total))][column] = Some(series.platform);
         }
     }
     writeln!(text, "{} a month", curves.currency)?;

@@ -6,6 +6,7 @@ use rust_decimal::Decimal;
 use serde::Serialize;
 
 use crate::Error;
+use crate::money::quantity;
 
 /// A month: 730 hours, a twelfth of 365 days.
 pub const MONTH_SECONDS: u64 = 2_628_000;
@@ -285,6 +286,46 @@ impl Workload {
         self.messages * self.message_bytes * self.fan_out / n(1_000_000_000)
     }
 
+    /// In a line: `1 server of 0.25 vCPU and 1 GiB, awake 25 %; 20 clients; …`.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let plural = |count: Decimal, what: &str| {
+            format!("{} {what}{}", quantity(count), if count == Decimal::ONE { "" } else { "s" })
+        };
+        let mut parts: Vec<String> = Vec::new();
+        for servers in &self.servers {
+            let size = servers.size;
+            parts.push(format!(
+                "{} of {} vCPU and {} GiB, awake {} %",
+                plural(servers.count, "server"),
+                quantity(size.vcpu),
+                quantity(size.memory_gib),
+                quantity(servers.awake_percent)
+            ));
+        }
+        let month = |what: &str| format!("{what} a month");
+        parts.push(plural(self.connections, "client"));
+        parts.push(month(&format!(
+            "{} of {} B to {}",
+            plural(self.messages, "message"),
+            quantity(self.message_bytes),
+            plural(self.fan_out, "client")
+        )));
+        parts.push(format!("{} GB of egress", quantity(self.egress())));
+        parts.push(format!("{} GB of streams", quantity(self.stored_gb)));
+        parts.push(plural(self.webhooks, "webhook"));
+        let objects = &self.objects;
+        if !objects.gb.is_zero() || !objects.reads.is_zero() || !objects.writes.is_zero() {
+            parts.push(format!(
+                "{} GB of objects, {} and {}",
+                quantity(objects.gb),
+                plural(objects.writes, "write"),
+                plural(objects.reads, "read")
+            ));
+        }
+        parts.join("; ")
+    }
+
     /// The same with another share of time awake.
     #[must_use]
     pub fn awake(mut self, percent: Decimal) -> Self {
@@ -335,6 +376,16 @@ impl Profile {
             Self::Small => "small",
             Self::Organization => "organization",
             Self::Large => "large",
+        }
+    }
+
+    /// For what it stands.
+    #[must_use]
+    pub const fn what(self) -> &'static str {
+        match self {
+            Self::Small => "one small server for a team, asleep most of the time",
+            Self::Organization => "three servers for an organization, busy in working hours",
+            Self::Large => "nine large servers that never sleep",
         }
     }
 
