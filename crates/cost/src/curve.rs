@@ -207,15 +207,35 @@ impl Curves {
         Ok(Self { axis, points, currency, series, here: axis.of(workload), break_even })
     }
 
-    /// What the curves say, a sentence for each platform.
+    /// What the curves say; platforms of which the same is said share a sentence.
     #[must_use]
     pub fn sentences(&self) -> Vec<String> {
-        self.break_even.iter().map(|one| self.sentence(one)).collect()
+        let mut said: Vec<((String, String), Vec<&str>)> = Vec::new();
+        for one in &self.break_even {
+            let words = self.words(one);
+            match said.iter_mut().find(|(other, _)| *other == words) {
+                Some((_, names)) => names.push(one.against.name()),
+                None => said.push((words, vec![one.against.name()])),
+            }
+        }
+        let sentence = |((before, after), names): ((String, String), Vec<&str>)| {
+            let names = match names.split_last() {
+                Some((last, [])) => (*last).to_owned(),
+                Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
+                None => String::new(),
+            };
+            format!("{before}{names}{after}")
+        };
+        said.into_iter().map(sentence).collect()
     }
 
-    fn sentence(&self, one: &BreakEven) -> String {
-        let name = one.against.name();
+    /// What is said before and after a platform's name.
+    fn words(&self, one: &BreakEven) -> (String, String) {
         let value = |x: Decimal| self.axis.value(x);
+        let series = self.series.iter().find(|series| series.platform == one.against);
+        if series.is_some_and(|series| series.totals.iter().all(Option::is_none)) {
+            return (String::new(), ": no listed price for this workload".to_owned());
+        }
         let parts: Vec<String> = one
             .cheaper
             .iter()
@@ -228,19 +248,14 @@ impl Curves {
                 }
             })
             .collect();
-        let series = self.series.iter().find(|series| series.platform == one.against);
-        if series.is_some_and(|series| series.totals.iter().all(Option::is_none)) {
-            return format!("{name} has no listed price for this workload");
-        }
-        let (first, last) = (self.points.first(), self.points.last());
-        let range = match (first, last) {
-            (Some(first), Some(last)) => format!("{} to {}", quantity(*first), value(*last)),
+        let range = match (self.points.first(), self.points.last()) {
+            (Some(first), Some(last)) => format!(" ({} to {})", quantity(*first), value(*last)),
             _ => String::new(),
         };
         match parts.as_slice() {
-            [] => format!("Cloudflare is never cheaper than {name} ({range})"),
-            [all] if all == "everywhere" => format!("Cloudflare is always cheaper than {name} ({range})"),
-            parts => format!("Cloudflare is cheaper than {name} {}", parts.join(", and ")),
+            [] => ("Cloudflare is never cheaper than ".to_owned(), range),
+            [all] if all == "everywhere" => ("Cloudflare is always cheaper than ".to_owned(), range),
+            parts => ("Cloudflare is cheaper than ".to_owned(), format!(" {}", parts.join(", and "))),
         }
     }
 }

@@ -326,6 +326,12 @@ impl Workload {
         parts.join("; ")
     }
 
+    /// The first of that, for under a title.
+    #[must_use]
+    pub fn brief(&self) -> String {
+        self.describe().split("; ").take(3).collect::<Vec<_>>().join("; ")
+    }
+
     /// The same with another share of time awake.
     #[must_use]
     pub fn awake(mut self, percent: Decimal) -> Self {
@@ -387,6 +393,12 @@ impl Profile {
             Self::Organization => "three servers for an organization, busy in working hours",
             Self::Large => "nine large servers that never sleep",
         }
+    }
+
+    /// Its name and for what it stands: `Profile small: one small server …`.
+    #[must_use]
+    pub fn title(self) -> String {
+        format!("Profile {}: {}", self.as_str(), self.what())
     }
 
     /// What it is, in full.

@@ -93,7 +93,7 @@ struct UsageArgs {
     #[arg(short, long, value_name = "FILE", conflicts_with = "profile")]
     file: Option<PathBuf>,
     /// A workload to begin with in place of a fleet: small, organization or large
-    #[arg(long, value_name = "NAME", hide_possible_values = true)]
+    #[arg(long, value_name = "NAME", hide_possible_values = true, conflicts_with = "measured")]
     profile: Option<Profile>,
     #[command(flatten)]
     measure: MeasureArgs,
@@ -103,7 +103,7 @@ struct UsageArgs {
 #[derive(Debug, Clone, clap::Args)]
 struct MeasureArgs {
     /// Measure what runs here in place of assuming: connections, messages, bytes, time awake
-    #[arg(long, conflicts_with = "profile")]
+    #[arg(long)]
     measured: bool,
     /// How long to measure; a window stands for the month
     #[arg(long, value_name = "DURATION", default_value = "10s", requires = "measured")]

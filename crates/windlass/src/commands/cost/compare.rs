@@ -10,7 +10,7 @@ use serde_json::json;
 use windlass_cost::bill::{Category, Provenance, Terms};
 use windlass_cost::curve::{Axis, Curves};
 use windlass_cost::platform::NEVER_COUNTED;
-use windlass_cost::{Bill, Currency, Decimal, Platform, PriceList, Workload, svg, terminal};
+use windlass_cost::{Bill, Currency, Decimal, Money, Platform, PriceList, Workload, svg, terminal};
 
 use super::sheet::{Sheet, columns};
 use super::storage::bill;
@@ -101,7 +101,7 @@ impl Case {
         if let Some(profile) = args.usage.profile {
             let profile = windlass_cost::Profile::from(profile);
             return Ok(Self {
-                name: format!("Profile {}: {}", profile.as_str(), profile.what()),
+                name: profile.title(),
                 workload: profile.workload(),
                 prices: fleet_cost::prices(args.list.prices.as_deref())?,
                 terms: Terms { list_prices: args.list.list_prices },
@@ -143,7 +143,7 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
     {
         let drawing = match args.draw {
             Draw::Svg => {
-                svg::svg(curve, &format!("{}; {}", case.name, brief(workload)), &provenance.sentence())
+                svg::svg(curve, &format!("{}; {}", case.name, workload.brief()), &provenance.sentence())
             }
             Draw::Terminal => terminal::terminal(curve, false),
         };
@@ -170,17 +170,11 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What of a workload has room under a title.
-fn brief(workload: &Workload) -> String {
-    let described = workload.describe();
-    described.split("; ").take(3).collect::<Vec<_>>().join("; ")
-}
-
 /// Totals in dollars, the least first; those that cannot carry the workload at the end.
 fn ranked<'b>(bills: &'b [Bill], prices: &PriceList) -> Result<Vec<(&'b Bill, Option<Decimal>)>, Failure> {
     let mut ranked = Vec::new();
     for bill in bills {
-        ranked.push((bill, bill.total_in(Currency::Usd, prices)?.map(|total| total.amount())));
+        ranked.push((bill, bill.total_in(Currency::Usd, prices)?.map(Money::amount)));
     }
     ranked.sort_by_key(|(_, total)| (total.is_none(), total.unwrap_or_default()));
     Ok(ranked)
@@ -198,15 +192,9 @@ fn text(
     let _ = writeln!(out, "{}\n{}\n", paint(BOLD, &case.name), paint(DIM, case.workload.describe()));
     let ranked = ranked(bills, prices)?;
     let cheapest = ranked.first().filter(|(_, total)| total.is_some()).map(|(bill, _)| bill.platform);
-    let mut rows = vec![heading(&["", "own currency", "USD a month"])];
-    let mut categories: Vec<String> = vec![String::new(), "USD a month".into()];
-    categories.extend(Category::ALL.map(|category| category.as_str().to_owned()));
-    let mut lines = vec![{
-        let mut row = categories;
-        row.remove(0);
-        row.insert(0, String::new());
-        row
-    }];
+    let mut heading = vec![String::new(), "USD a month".to_owned()];
+    heading.extend(Category::ALL.map(|category| category.as_str().to_owned()));
+    let mut lines = vec![heading];
     for (bill, total) in &ranked {
         let mark = if cheapest == Some(bill.platform) { "★" } else { " " };
         let name = format!("{mark} {}", bill.platform.name());
@@ -214,7 +202,7 @@ fn text(
             lines.push(vec![name, "—".to_owned()]);
             continue;
         };
-        let usd = |amount: Decimal| windlass_cost::Money::new(amount, Currency::Usd).cents();
+        let usd = |amount: Decimal| Money::new(amount, Currency::Usd).cents();
         let mut row = vec![name, usd(*total)];
         for category in Category::ALL {
             let part = prices.convert(bill.total_of(category)?, Currency::Usd)?;
@@ -222,8 +210,10 @@ fn text(
         }
         lines.push(row);
     }
-    rows.clear();
     out.push_str(&mark_cheapest(&columns(&lines, 1)));
+    if let Some(verdict) = verdict(&ranked) {
+        let _ = writeln!(out, "\n{verdict}");
+    }
     for bill in bills.iter().filter(|bill| bill.currency != Currency::Usd && bill.impossible.is_none()) {
         let rate = prices.rate(bill.currency, Currency::Usd)?;
         let _ = writeln!(
@@ -260,8 +250,24 @@ fn text(
     Ok(out)
 }
 
-fn heading(cells: &[&str]) -> Vec<String> {
-    cells.iter().map(ToString::to_string).collect()
+/// Whether Cloudflare is the cheapest, and by how much it is or is not.
+fn verdict(ranked: &[(&Bill, Option<Decimal>)]) -> Option<String> {
+    let usd = |amount: Decimal| Money::new(amount, Currency::Usd);
+    let cloudflare = ranked.iter().find(|(bill, _)| bill.platform == Platform::Cloudflare)?;
+    let Some(cost) = cloudflare.1 else {
+        let why = cloudflare.0.impossible.as_deref().unwrap_or_default();
+        return Some(format!("Cloudflare cannot carry this workload: {why}."));
+    };
+    let (first, second) = (ranked.first()?, ranked.get(1)?);
+    if first.0.platform == Platform::Cloudflare {
+        let by = usd(second.1? - cost);
+        return Some(format!(
+            "Cloudflare is the cheapest here, by {by} before {}.",
+            second.0.platform.name()
+        ));
+    }
+    let by = usd(cost - first.1?);
+    Some(format!("Cloudflare is not the cheapest here: {} costs {by} less.", first.0.platform.name()))
 }
 
 fn mark_cheapest(table: &str) -> String {
@@ -284,9 +290,7 @@ fn sheet(bills: &[Bill], prices: &PriceList) -> Result<Sheet, Failure> {
             sheet.row([name.clone()].into_iter().chain(cells));
         }
         let (sum, usd) = match total {
-            Some(total) => {
-                (bill.total()?.to_string(), windlass_cost::Money::new(total, Currency::Usd).cents())
-            }
+            Some(total) => (bill.total()?.to_string(), Money::new(total, Currency::Usd).cents()),
             None => (bill.impossible.clone().unwrap_or_default(), String::new()),
         };
         sheet.row([name, "total".into(), String::new(), String::new(), String::new(), sum, usd]);
@@ -304,8 +308,7 @@ fn json(
     for (one, total) in ranked(bills, &case.prices)? {
         let mut object = bill(one)?;
         object["platform"] = one.platform.id().into();
-        object["total_usd"] =
-            total.map(|total| windlass_cost::Money::new(total, Currency::Usd).cents()).into();
+        object["total_usd"] = total.map(|total| Money::new(total, Currency::Usd).cents()).into();
         platforms.push(object);
     }
     let first = platforms.first().filter(|first| !first["total_usd"].is_null());
