@@ -18,6 +18,8 @@ const PLOT: f64 = 350.0;
 /// Below the plot: the axis's figures and its name.
 const AXIS: f64 = 62.0;
 const SENTENCE: f64 = 18.0;
+/// Characters that a line has room for.
+const LINE: usize = 124;
 /// Labels at the ends of lines are at least so far apart.
 const APART: f64 = 16.0;
 /// What is less is drawn here where steps are factors: there is no nothing on such an axis.
@@ -88,6 +90,28 @@ impl Scale {
     }
 }
 
+/// The next of 1, 2, 5, 10, … above.
+fn above(value: f64) -> f64 {
+    let power = 10_f64.powf(value.log10().floor());
+    let times = [1.0, 2.0, 5.0].into_iter().find(|times| times * power >= value);
+    times.unwrap_or(10.0) * power
+}
+
+/// The next of 1, 2, 5, 10, … below.
+fn below(value: f64) -> f64 {
+    let power = 10_f64.powf(value.log10().floor());
+    let times = [5.0, 2.0, 1.0].into_iter().find(|times| times * power <= value);
+    times.unwrap_or(1.0) * power
+}
+
+/// What of a text has room on a line.
+fn fit(text: &str) -> String {
+    if text.chars().count() <= LINE {
+        return text.to_owned();
+    }
+    text.chars().take(LINE - 1).chain(['…']).collect()
+}
+
 /// The next round figure above.
 fn nice(value: f64) -> f64 {
     let power = 10_f64.powf(value.log10().floor());
@@ -108,7 +132,7 @@ fn scales(curves: &Curves) -> (Scale, Scale) {
     let least = totals().fold(most, f64::min);
     let logarithmic = most / least.max(LEAST) > WIDE;
     let (from, to) = if logarithmic {
-        (10_f64.powf(least.max(LEAST).log10().floor()), 10_f64.powf(most.log10().ceil()))
+        (below(least.max(LEAST)), above(most * 1.05))
     } else {
         let step = nice(most / 5.0);
         (0.0, (most * 1.02 / step).ceil() * step)
@@ -139,7 +163,7 @@ fn draw(text: &mut String, curves: &Curves, what: &str, prices: &str) -> std::fm
   <rect class=\"ground\" width=\"100%\" height=\"100%\"/>
   <text class=\"title\" x=\"{LEFT:.0}\" y=\"36\">{title}</text>
   <text class=\"soft\" x=\"{LEFT:.0}\" y=\"57\">{}</text>",
-        escape(what)
+        escape(&fit(what))
     )?;
     axes(text, curves, x, y)?;
     here(text, curves, x)?;
@@ -151,7 +175,7 @@ fn draw(text: &mut String, curves: &Curves, what: &str, prices: &str) -> std::fm
     ends(text, curves, x, y)?;
     let mut at = TOP + PLOT + AXIS + 14.0;
     for sentence in &sentences {
-        writeln!(text, "  <text x=\"{LEFT:.0}\" y=\"{at:.0}\">{}</text>", escape(sentence))?;
+        writeln!(text, "  <text x=\"{LEFT:.0}\" y=\"{at:.0}\">{}</text>", escape(&fit(sentence)))?;
         at += SENTENCE;
     }
     writeln!(text, "  <text class=\"soft\" x=\"{LEFT:.0}\" y=\"{:.0}\">{}</text>", at + 8.0, escape(prices))?;

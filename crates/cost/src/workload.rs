@@ -329,7 +329,7 @@ impl Workload {
     /// The first of that, for under a title.
     #[must_use]
     pub fn brief(&self) -> String {
-        self.describe().split("; ").take(3).collect::<Vec<_>>().join("; ")
+        self.describe().split("; ").take(2).collect::<Vec<_>>().join("; ")
     }
 
     /// The same with another share of time awake.
@@ -395,7 +395,7 @@ impl Profile {
         }
     }
 
-    /// Its name and for what it stands: `Profile small: one small server …`.
+    /// Its name and for what it stands: `Profile small: one small server …`. What is before the colon is enough of a name.
     #[must_use]
     pub fn title(self) -> String {
         format!("Profile {}: {}", self.as_str(), self.what())

@@ -36,7 +36,7 @@ fn the_plots_are_as_drawn() {
         let sources =
             Provenance::of_bills(&bills, &prices, Currency::Usd, "2026-11-25".parse().unwrap()).sentence();
         let curves = Curves::of(axis, &workload, &prices, Terms::default()).unwrap();
-        let what = format!("{}; {}", profile.title(), workload.brief());
+        let what = format!("Profile {}: {}", profile.as_str(), workload.brief());
         golden(
             &format!("docs/cost-{}-{}.svg", profile.as_str(), axis.as_str()),
             &svg::svg(&curves, &what, &sources),
@@ -48,6 +48,47 @@ fn the_plots_are_as_drawn() {
         let coloured = terminal::terminal(&curves, true);
         assert!(coloured.contains("\x1b[1;33mC\x1b[0m"), "{coloured}");
     }
+}
+
+/// The totals of every profile on every platform, as a table of Markdown.
+fn totals() -> String {
+    let prices = PriceList::built_in().unwrap();
+    let total = |platform: Platform, profile: Profile| {
+        let bill = platform.bill(&profile.workload(), &prices, Terms::default()).unwrap();
+        bill.total_in(Currency::Usd, &prices).unwrap()
+    };
+    let least = |profile: Profile| {
+        Platform::ALL
+            .into_iter()
+            .filter_map(|platform| total(platform, profile))
+            .map(|money| money.amount())
+            .min()
+    };
+    let mut table = String::from("| |");
+    Profile::ALL.iter().for_each(|profile| table.push_str(&format!(" {} |", profile.as_str())));
+    table.push_str("\n| --- | ---: | ---: | ---: |\n");
+    for platform in Platform::ALL {
+        table.push_str(&format!("| {} |", platform.name()));
+        for profile in Profile::ALL {
+            let cell = match total(platform, profile) {
+                None => "—".to_owned(),
+                Some(money) if Some(money.amount()) == least(profile) => format!("★ {}", money.cents()),
+                Some(money) => money.cents(),
+            };
+            table.push_str(&format!(" {cell} |"));
+        }
+        table.push('\n');
+    }
+    table
+}
+
+#[test]
+fn the_pages_table_is_what_is_counted() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/cost.md");
+    let page = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = page.split_once("<!-- totals -->\n").unwrap();
+    let (_, after) = rest.split_once("<!-- end -->").unwrap();
+    golden("docs/cost.md", &format!("{before}<!-- totals -->\n{}<!-- end -->{after}", totals()));
 }
 
 #[test]

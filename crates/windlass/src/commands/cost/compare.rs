@@ -142,9 +142,7 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
         && (args.draw == Draw::Svg || args.output.is_some())
     {
         let drawing = match args.draw {
-            Draw::Svg => {
-                svg::svg(curve, &format!("{}; {}", case.name, workload.brief()), &provenance.sentence())
-            }
+            Draw::Svg => svg::svg(curve, &caption(&case.name, workload), &provenance.sentence()),
             Draw::Terminal => terminal::terminal(curve, false),
         };
         match &args.output {
@@ -168,6 +166,12 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
     write!(output::out(), "{text}")?;
     warn_of_age(&provenance, context);
     Ok(ExitCode::SUCCESS)
+}
+
+/// What stands under a picture's title: the name without what it stands for, and the servers.
+fn caption(name: &str, workload: &Workload) -> String {
+    let short = name.split_once(": ").map_or(name, |(short, _)| short);
+    format!("{short}: {}", workload.brief())
 }
 
 /// Totals in dollars, the least first; those that cannot carry the workload at the end.
