@@ -11,6 +11,9 @@ use crate::money::quantity;
 use crate::prices::{Origin, Price, PriceList};
 use crate::{Currency, Error, Money, Platform};
 
+/// To so many places lines are carried: a part of a month may be a fraction without an end.
+const PLACES: u32 = 15;
+
 /// One line of a bill.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Line {
@@ -76,9 +79,9 @@ impl Line {
                 continue;
             }
             let each = Money::new(tier.price, price.currency);
-            let total = each.times(units)?;
-            let total =
-                Money::new(total.amount().checked_div(price.per).ok_or(Error::TooLarge)?, price.currency);
+            let total = each.times(units)?.amount().checked_div(price.per).ok_or(Error::TooLarge)?;
+            // A quotient may have no end. Cut here, sums are exact in whichever order they are made.
+            let total = Money::new(total.round_dp(PLACES), price.currency);
             parts.push(Part { units, price: each, amount: total });
             amount = amount.plus(total)?;
         }

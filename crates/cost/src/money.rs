@@ -1,8 +1,8 @@
 //! Money: an exact decimal and its currency.
 //!
 //! Nothing here is floating point, and amounts of two currencies never meet in a sum: that is an error, and a conversion
-//! is a step of its own at a rate that has a date. An amount is rounded in one place only, where it is printed
-//! ([`Money::cents`]): half away from zero, to hundredths. Products and quotients carry 28 digits.
+//! is a step of its own at a rate that has a date. An amount is rounded to money in one place only, where it is printed
+//! ([`Money::cents`]): half away from zero, to hundredths. Numbers carry 28 digits, lines of a bill 15 places.
 
 use std::cmp::Ordering;
 use std::fmt;

@@ -61,7 +61,7 @@ fn totals() -> String {
         Platform::ALL
             .into_iter()
             .filter_map(|platform| total(platform, profile))
-            .map(|money| money.amount())
+            .map(windlass_cost::Money::amount)
             .min()
     };
     let mut table = String::from("| |");
