@@ -55,6 +55,16 @@ impl Zone {
     }
 }
 
+/// Cloudflare's instance types, the smallest first: sixteenths of a processor, MiB of memory, GB of disk.
+const INSTANCES: [(&str, u32, u32, u32); 6] = [
+    ("lite", 1, 256, 2),
+    ("basic", 4, 1024, 4),
+    ("standard-1", 8, 4096, 8),
+    ("standard-2", 16, 6144, 12),
+    ("standard-3", 32, 8192, 16),
+    ("standard-4", 64, 12_288, 20),
+];
+
 /// How large a server is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
@@ -80,15 +90,17 @@ impl Size {
     /// The size of one of Cloudflare's instance types.
     #[must_use]
     pub fn of_instance(name: &str) -> Option<Self> {
-        Some(match name {
-            "lite" => Self::new(1, 256, 2),
-            "basic" => Self::new(4, 1024, 4),
-            "standard-1" => Self::new(8, 4096, 8),
-            "standard-2" => Self::new(16, 6144, 12),
-            "standard-3" => Self::new(32, 8192, 16),
-            "standard-4" => Self::new(64, 12_288, 20),
-            _ => return None,
-        })
+        let instance = INSTANCES.iter().find(|(known, ..)| *known == name);
+        instance.map(|&(_, sixteenths, mib, disk)| Self::new(sixteenths, mib, disk))
+    }
+
+    /// The smallest of Cloudflare's instance types that has as many processors and as much memory, with its size. Its disk
+    /// keeps nothing, so that is not asked for.
+    #[must_use]
+    pub fn instance(self) -> Option<(&'static str, Self)> {
+        let sized =
+            INSTANCES.iter().map(|&(name, sixteenths, mib, disk)| (name, Self::new(sixteenths, mib, disk)));
+        sized.into_iter().find(|(_, size)| size.vcpu >= self.vcpu && size.memory_gib >= self.memory_gib)
     }
 }
 

@@ -106,6 +106,15 @@ fn cases() -> Vec<(&'static str, Platform, Workload, Terms, &'static str)> {
             FREE,
             "19.38044",
         ),
+        // 1 vCPU and 1 GiB are a standard-2 of 6 GiB and 12 GB: memory (15,768,000 − 90,000) × 0.0000025 = 39.195; disk
+        // (31,536,000 − 720,000) × 0.00000007 = 2.15712.
+        (
+            "a size between two instance types",
+            Cloudflare,
+            servers(1, Size::new(16, 1024, 4), 100),
+            FREE,
+            "46.35212",
+        ),
         // Egress: exactly what is free, one GB more, and the three zones.
         ("1,000 GB in Europe are free", Cloudflare, leaving(base(), Zone::NaEu, 1_000), FREE, "5"),
         ("the 1,001st GB in Europe", Cloudflare, leaving(base(), Zone::NaEu, 1_001), FREE, "5.025"),

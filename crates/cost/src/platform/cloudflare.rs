@@ -15,6 +15,21 @@ const MESSAGES_A_REQUEST: u64 = 20;
 const ROWS_A_WEBHOOK: u64 = 2;
 
 pub(super) fn fill(draft: &mut Draft<'_>, workload: &Workload) -> Result<(), Error> {
+    // A container has the size of an instance type, and is billed for all of it.
+    let mut sized = workload.clone();
+    let mut names = Vec::new();
+    for servers in sized.servers.iter_mut().filter(|servers| !servers.count.is_zero()) {
+        let (vcpu, memory) = (quantity(servers.size.vcpu), quantity(servers.size.memory_gib));
+        let Some((name, size)) = servers.size.instance() else {
+            draft.give_up(format!("no instance type is large enough for {vcpu} vCPU and {memory} GiB"));
+            return Ok(());
+        };
+        servers.size = size;
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    let (workload, instances) = (&sized, names.join(", "));
     let assumed = &workload.assumptions;
     draft.line(
         "cloudflare.plan.workers-paid",
@@ -59,7 +74,7 @@ pub(super) fn fill(draft: &mut Draft<'_>, workload: &Workload) -> Result<(), Err
             )
         });
         let sum: Decimal = workload.servers.iter().map(|servers| awake(servers) * what(servers)).sum();
-        (sum, parts.collect::<Vec<_>>().join(" + "))
+        (sum, format!("{instances}: {}", parts.collect::<Vec<_>>().join(" + ")))
     };
     let (memory, basis) = of_each(|servers| servers.size.memory_gib, "GiB");
     draft.line("cloudflare.containers.memory", memory, basis)?;
