@@ -291,6 +291,11 @@ fn prices_have_sources_and_can_be_replaced() {
             "{price}"
         );
     }
+    let said = text(&run(directory.path(), &["cost", "prices", "cloudflare.r2"]));
+    assert!(
+        said.contains("[1] https://developers.cloudflare.com/r2/pricing/") && said.contains("2026-08-03"),
+        "{said}"
+    );
     fs::write(
         directory.path().join("own.toml"),
         "[[price]]\nid = \"hetzner.server.cx23\"\nprice = \"5.00\"\nread = \"2026-11-20\"\nsource = \"our invoice\"\n",

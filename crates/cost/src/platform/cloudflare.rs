@@ -128,6 +128,9 @@ pub(super) fn fill(draft: &mut Draft<'_>, workload: &Workload) -> Result<(), Err
             quantity(workload.stored_gb)
         ));
     }
+    if !workload.server_count().is_zero() {
+        draft.leaves_out("what the servers send to a hub as leaf nodes");
+    }
     draft.leaves_out("writes to KV (a few each change), Workers Logs above what the plan includes");
     Ok(())
 }

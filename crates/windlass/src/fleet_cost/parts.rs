@@ -218,3 +218,61 @@ pub fn workload(parts: &Parts, cost: &Cost) -> Workload {
     workload.objects = objects(cost);
     workload
 }
+
+#[cfg(test)]
+mod tests {
+    use windlass_engine::wanted;
+
+    use super::*;
+
+    fn of(file: &str) -> (Fleet, Parts) {
+        let fleet = windlass_fleet::parse(&format!("[fleet]\nname = \"x\"\n{file}"), "x").unwrap();
+        let parts = Parts::wanted(&fleet, &wanted::resources(&fleet));
+        (fleet, parts)
+    }
+
+    #[test]
+    fn a_regions_least_is_always_awake_and_egress_follows_the_servers() {
+        let (fleet, parts) = of("
+            [clusters.edge]
+            platform = \"cloudflare\"
+            regions = { weur = { min = 2, max = 3 }, oc = { max = 1 } }
+            [cost]
+            awake_percent = 10
+            messages_per_second = 1000
+            message_size = 1000
+        ");
+        let workload = workload(&parts, &fleet.cost);
+        let servers: Vec<(String, String)> = workload
+            .servers
+            .iter()
+            .map(|servers| (servers.count.to_string(), servers.awake_percent.to_string()))
+            .collect();
+        let expected =
+            [("1", "10"), ("2", "100"), ("1", "10")].map(|(count, awake)| (count.into(), awake.into()));
+        assert_eq!(servers, expected);
+        // 1,000 B × 1,000 a second × 2,628,000 s are 2,628 GB; three servers of four are in Europe.
+        let zone = |zone| workload.egress_gb[&zone].normalize().to_string();
+        assert_eq!((zone(Zone::NaEu).as_str(), zone(Zone::Oceania).as_str()), ("1971", "657"));
+    }
+
+    #[test]
+    fn leaf_nodes_are_those_that_join_what_is_billed() {
+        let (fleet, parts) = of("
+            [clusters.cloud]
+            platform = \"synadia\"
+            [clusters.a]
+            leaf_of = \"cloud\"
+            jetstream = { domain = \"a\" }
+            servers = 3
+            [clusters.b]
+            ports = { client = 5222, websocket = 10222, monitor = 9322, cluster = 7222 }
+            jetstream = { domain = \"b\" }
+        ");
+        let cloud = work(&parts, &fleet.cost, |cluster| cluster.synadia);
+        assert_eq!((cloud.leaf_nodes, cloud.server_count()), (n(1), n(0)));
+        let own = work(&parts, &fleet.cost, |cluster| cluster.own > 0);
+        assert_eq!((own.leaf_nodes, own.server_count()), (n(0), n(4)));
+        assert!(!parts.has_cloudflare());
+    }
+}

@@ -70,14 +70,32 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
         rows.into_iter().for_each(|row| sheet.row(row));
         sheet.print(context.format)
     } else {
-        // Sources and notes have no room on a line; `explain` shows them.
-        let mut short = vec![headings[..6].iter().map(ToString::to_string).collect::<Vec<_>>()];
-        short.extend(rows.into_iter().map(|row| row[..6].to_vec()));
-        format!("{}\n{}\n", columns(&short, 6), provenance.sentence())
+        sourced(&headings, &rows, &provenance.sentence())
     };
     write!(output::out(), "{text}")?;
     warn_of_age(&provenance, context);
     Ok(ExitCode::SUCCESS)
+}
+
+/// The table with its sources numbered and listed below it, because they have no room on a line.
+fn sourced(headings: &[&str], rows: &[Vec<String>], sentence: &str) -> String {
+    let mut sources: Vec<&str> = Vec::new();
+    let mut short = vec![headings[..7].iter().map(ToString::to_string).collect::<Vec<_>>()];
+    for row in rows {
+        let source = row[6].as_str();
+        let at = sources.iter().position(|known| *known == source).unwrap_or_else(|| {
+            sources.push(source);
+            sources.len() - 1
+        });
+        let mut cells = row[..6].to_vec();
+        cells.push(if source.is_empty() { String::new() } else { format!("[{}]", at + 1) });
+        short.push(cells);
+    }
+    let mut text = format!("{}\n", columns(&short, 7));
+    for (at, source) in sources.iter().enumerate().filter(|(_, source)| !source.is_empty()) {
+        text.push_str(&format!("  [{}] {source}\n", at + 1));
+    }
+    format!("{text}\n{sentence}\n")
 }
 
 fn row(
