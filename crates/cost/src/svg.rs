@@ -27,6 +27,9 @@ const LEAST: f64 = 1.0;
 /// From such a factor between the most and the least on, steps are factors.
 const WIDE: f64 = 30.0;
 
+/// What a picture would hide.
+const CAVEAT: &str = "Cloudflare's line leaves out the hub that holds the streams; windlass cost compare says what else is not counted.";
+
 const STYLE: &str = "
     svg { color-scheme: light dark; --ground: #ffffff; --ink: #1a2230; --soft: #5b6678; --grid: #e3e8ef; --line: #a9b4c4;
       --cloudflare: #d9650a; --aws: #2463cf; --synadia: #7048c6; --digital-ocean: #0b8a83; --hetzner: #c2273a; --own: #6a7585; }
@@ -152,7 +155,7 @@ fn figure(value: f64) -> String {
 fn draw(text: &mut String, curves: &Curves, what: &str, prices: &str) -> std::fmt::Result {
     let (x, y) = scales(curves);
     let sentences = curves.sentences();
-    let height = TOP + PLOT + AXIS + sentences.len() as f64 * SENTENCE + 42.0;
+    let height = TOP + PLOT + AXIS + sentences.len() as f64 * SENTENCE + 60.0;
     let title = escape(&format!("What a month costs, over {}", curves.axis.title()));
     writeln!(
         text,
@@ -178,7 +181,14 @@ fn draw(text: &mut String, curves: &Curves, what: &str, prices: &str) -> std::fm
         writeln!(text, "  <text x=\"{LEFT:.0}\" y=\"{at:.0}\">{}</text>", escape(&fit(sentence)))?;
         at += SENTENCE;
     }
-    writeln!(text, "  <text class=\"soft\" x=\"{LEFT:.0}\" y=\"{:.0}\">{}</text>", at + 8.0, escape(prices))?;
+    for (line, below) in [(prices, 8.0), (CAVEAT, 8.0 + SENTENCE)] {
+        writeln!(
+            text,
+            "  <text class=\"soft\" x=\"{LEFT:.0}\" y=\"{:.0}\">{}</text>",
+            at + below,
+            escape(line)
+        )?;
+    }
     writeln!(text, "</svg>")
 }
 
