@@ -162,6 +162,7 @@ pub enum Command {
     #[command(long_about = plan::LONG_ABOUT)]
     Plan(plan::Args),
     /// Say what it costs: compare platforms, estimate this fleet, check a limit
+    #[command(long_about = cost::LONG_ABOUT)]
     Cost(cost::Args),
     /// Make the fleet what the file says
     #[command(long_about = apply::LONG_ABOUT)]

@@ -26,9 +26,8 @@ use crate::fleet_cost::{self, Estimate, Parts};
 use crate::fleet_file::{self, Source};
 use crate::output;
 
-const ABOUT: &str = "Say what it costs: compare platforms, estimate this fleet, check a limit";
-
-const LONG_ABOUT: &str = "\
+/// The command's documentation.
+pub const LONG_ABOUT: &str = "\
 Say what it costs, before anything is applied.
 
 Every figure is usage × price − what is free, and can be asked for: `windlass cost explain LINE`. Prices are a list with a \
@@ -47,7 +46,7 @@ Examples:
 
 /// Arguments of `windlass cost`.
 #[derive(Debug, clap::Args)]
-#[command(about = ABOUT, long_about = LONG_ABOUT, after_long_help = EXAMPLES, subcommand_required = true, arg_required_else_help = true)]
+#[command(after_long_help = EXAMPLES, subcommand_required = true, arg_required_else_help = true)]
 pub struct Args {
     #[command(subcommand)]
     command: Command,
