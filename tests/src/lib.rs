@@ -9,6 +9,7 @@ mod asked;
 pub mod cloudflare;
 mod delivery;
 pub mod edge;
+pub mod edge_fleet;
 pub mod engine;
 pub mod filestore;
 mod fleet;

@@ -130,6 +130,7 @@ async fn run_r2(args: R2Args, context: &Context) -> Result<ExitCode, Failure> {
         keys: None,
         bucket: Some(args.bucket.clone()),
         write_interval: args.limit_writes.then_some(r2::R2_WRITE_INTERVAL),
+        sessions: None,
     };
     let service = r2::Service::bind(options).await.map_err(|error| {
         let failure = Failure::new(error.code(), error.to_string(), error.help());

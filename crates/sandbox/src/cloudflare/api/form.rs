@@ -5,6 +5,7 @@ use super::request::Request;
 use bytes::Bytes;
 use futures::executor::block_on;
 use futures::stream;
+use serde_json::{Map, Value};
 use std::convert::Infallible;
 
 /// A form that has arrived as a whole.
@@ -59,6 +60,24 @@ impl Form {
         self.parts.iter().find(|part| part.name == name)
     }
 
+    /// A value that is sent as JSON in a part of this name, or as Cloudflare's own SDK sends it: `name[a][][b]`, a part for
+    /// each leaf.
+    pub fn value(&self, name: &str) -> Result<Option<Value>, Refusal> {
+        if let Some(part) = self.part(name) {
+            return serde_json::from_slice(&part.bytes).map(Some).map_err(Refusal::malformed);
+        }
+        let mut whole = None;
+        for part in &self.parts {
+            let Some(path) = part.name.strip_prefix(name).filter(|rest| rest.starts_with('[')) else {
+                continue;
+            };
+            let keys: Vec<_> = path.split('[').skip(1).map(|key| key.trim_end_matches(']')).collect();
+            let leaf = Value::String(String::from_utf8_lossy(&part.bytes).into_owned());
+            enter(whole.get_or_insert(Value::Null), &keys, leaf);
+        }
+        Ok(whole)
+    }
+
     /// The form as it is sent, and its content type.
     pub fn write(&self) -> (Vec<u8>, String) {
         let boundary = super::state::new_id();
@@ -84,9 +103,73 @@ impl Form {
     }
 }
 
+/// Puts a leaf in its place. An entry of a list whose name the last object has already begins the next object.
+fn enter(place: &mut Value, keys: &[&str], leaf: Value) {
+    let Some((key, rest)) = keys.split_first() else {
+        *place = leaf;
+        return;
+    };
+    if key.is_empty() {
+        if !place.is_array() {
+            *place = Value::Array(Vec::new());
+        }
+        let Value::Array(all) = place else { return };
+        let begins = match (rest.first(), all.last()) {
+            (Some(&name), Some(Value::Object(last))) if !name.is_empty() => {
+                rest.len() == 1 && last.contains_key(name)
+            }
+            _ => true,
+        };
+        if begins {
+            all.push(Value::Null);
+        }
+        if let Some(last) = all.last_mut() {
+            enter(last, rest, leaf);
+        }
+        return;
+    }
+    if !place.is_object() {
+        *place = Value::Object(Map::new());
+    }
+    if let Value::Object(fields) = place {
+        enter(fields.entry(*key).or_insert(Value::Null), rest, leaf);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_value_in_parts() {
+        let part = |name: &str, text: &str| Part {
+            name: name.into(),
+            file_name: None,
+            content_type: None,
+            bytes: text.to_owned().into(),
+        };
+        let form = Form {
+            parts: vec![
+                part("metadata[main_module]", "worker.js"),
+                part("metadata[bindings][][type]", "plain_text"),
+                part("metadata[bindings][][name]", "A"),
+                part("metadata[bindings][][type]", "kv_namespace"),
+                part("metadata[bindings][][name]", "B"),
+                part("metadata[migrations][new_sqlite_classes][]", "X"),
+                part("metadata[migrations][new_sqlite_classes][]", "Y"),
+                part("files[]", "x"),
+            ],
+        };
+        let wanted = serde_json::json!({
+            "main_module": "worker.js",
+            "bindings": [{ "type": "plain_text", "name": "A" }, { "type": "kv_namespace", "name": "B" }],
+            "migrations": { "new_sqlite_classes": ["X", "Y"] },
+        });
+        assert_eq!(form.value("metadata").unwrap(), Some(wanted));
+        assert_eq!(form.value("none").unwrap(), None);
+        let form = Form { parts: vec![part("metadata", "{\"a\":1}")] };
+        assert_eq!(form.value("metadata").unwrap(), Some(serde_json::json!({ "a": 1 })));
+    }
 
     #[test]
     fn what_is_written_is_read() {

@@ -179,8 +179,7 @@ fn write(api: &Api, id: &str, key: &str, request: &Request) -> Outcome {
     let (value, metadata) = match &form {
         Some(form) => {
             let part = form.part("value").ok_or_else(|| Refusal::malformed("the part `value` is missing"))?;
-            let metadata = form.part("metadata").map(|part| serde_json::from_slice(&part.bytes));
-            (part.bytes.clone(), metadata.transpose().map_err(Refusal::malformed)?)
+            (part.bytes.clone(), form.value("metadata")?)
         }
         None => (request.body.clone(), None),
     };

@@ -18,6 +18,7 @@ mod containers;
 mod form;
 mod front;
 mod graphql;
+mod handle;
 mod invocations;
 mod kv;
 mod kv_store;
@@ -38,7 +39,8 @@ mod workers;
 mod zones;
 
 pub use crate::r2::{Effect, Fault};
-pub use server::{Addresses, Handle, Logged, Service, start};
+pub use handle::{Handle, start};
+pub use server::{Addresses, Logged, Service};
 pub use switches::Switches;
 
 use super::engine;
@@ -53,6 +55,8 @@ use state::Disk;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// Every code of this module, in order. Each has a page in `docs/errors/`.
 pub const CODES: &[&str] = &["WL0815", "WL0816", "WL0817", "WL0818", "WL0819"];
@@ -77,8 +81,30 @@ pub struct Options {
     pub images: engine::Images,
     /// Whether what is uploaded is run. Without, it is only kept.
     pub run_workers: bool,
+    /// workerd; without it, the one that is found.
+    pub workerd: Option<PathBuf>,
     /// What is switched on.
     pub switches: Switches,
+    /// A registry for images, which answers at `/v2/` of the API's address.
+    pub registry: Option<Registry>,
+}
+
+/// A registry for images that stands for Cloudflare's own.
+#[derive(Clone)]
+pub struct Registry {
+    /// Answers the distribution API, `/v2/…`.
+    pub router: axum::Router,
+    /// Gives credentials with these permissions (`pull`, `push`) for a while: a name and a password.
+    pub issue: Issue,
+}
+
+/// Gives credentials of a registry.
+pub type Issue = Arc<dyn Fn(&[String], Duration) -> (String, SecretString) + Send + Sync>;
+
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Registry").finish_non_exhaustive()
+    }
 }
 
 /// Who a client says it is.
@@ -103,7 +129,9 @@ impl Options {
             account: None,
             images: engine::Images::new(),
             run_workers: true,
+            workerd: None,
             switches: Switches::default(),
+            registry: None,
         }
     }
 }
@@ -194,6 +222,7 @@ pub struct Api {
     engine: Mutex<Option<engine::Handle>>,
     switches: Mutex<Switches>,
     r2_keys: Keys,
+    registry: Option<Registry>,
     invocations: invocations::Invocations,
 }
 

@@ -8,6 +8,7 @@ use super::rate::{Rate, Standing};
 use super::request::{BASE, Request};
 use super::running::{Place, Workers};
 use super::state::Disk;
+use super::temporary::Grants;
 use super::{Account, Api, Error, Options, admin, local, permission, routes, time};
 use crate::cloudflare::{engine, workerd};
 use crate::r2::fault::{Effect, Fault, Faults};
@@ -19,7 +20,6 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
-use secrecy::ExposeSecret;
 use serde::Serialize;
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File};
@@ -31,7 +31,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
+use tower::ServiceExt;
 
 /// The most bytes of a request's body.
 const LARGEST_BODY: usize = 128 * 1024 * 1024;
@@ -72,7 +73,7 @@ pub struct Service {
     workers: TcpListener,
     bindings: TcpListener,
     admin: Option<TcpListener>,
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     account: Account,
     r2: BTreeMap<&'static str, local_r2::Handle>,
     /// Held while it lives.
@@ -115,7 +116,11 @@ impl Service {
             Some(address) => Some(listen(address).await?),
             None => None,
         };
-        let binary = if options.run_workers { Some(workerd::binary::find()?) } else { None };
+        let binary = match (options.run_workers, options.workerd.clone()) {
+            (false, _) => None,
+            (true, Some(binary)) => Some(binary),
+            (true, None) => Some(workerd::binary::find()?),
+        };
         let directory = options.directory.clone();
         let in_directory = |source| Error::Directory { directory: directory.clone(), source };
         let lock = own(&directory)?;
@@ -135,6 +140,7 @@ impl Service {
             let options = local_r2::Options {
                 listen: address,
                 keys: Some(r2_keys.clone()),
+                sessions: Some(Arc::new(Grants { jurisdiction, secret: r2_keys.secret_access_key.clone() })),
                 ..local_r2::Options::new(place)
             };
             r2.insert(*jurisdiction, local_r2::start(options).await?);
@@ -162,6 +168,7 @@ impl Service {
             engine: Mutex::new(engine),
             switches: Mutex::new(options.switches),
             r2_keys,
+            registry: options.registry,
             invocations: Invocations::default(),
         });
         let shared = Arc::new(Shared {
@@ -317,8 +324,12 @@ async fn connection(
 #[error("the connection is cut")]
 struct Cut;
 
+fn is_of_registry(path: &str) -> bool {
+    path == "/v2" || path.starts_with("/v2/")
+}
+
 fn boxed(answer: http::Response<Full<Bytes>>) -> front::Answered {
-    answer.map(|body| body.map_err(|never| match never {}).boxed())
+    answer.map(|body| body.map_err(|never| match never {}).boxed_unsync())
 }
 
 impl Shared {
@@ -329,7 +340,15 @@ impl Shared {
         kind: Kind,
     ) -> Result<front::Answered, Cut> {
         match kind {
-            Kind::Api => self.api(request).await.map(boxed),
+            Kind::Api => match &self.api.registry {
+                Some(registry) if is_of_registry(request.uri().path()) => {
+                    let request = request.map(axum::body::Body::new);
+                    let answer =
+                        registry.router.clone().oneshot(request).await.unwrap_or_else(|never| match never {});
+                    Ok(answer.map(|body| body.map_err(front::Broken::from).boxed_unsync()))
+                }
+                _ => self.api(request).await.map(boxed),
+            },
             Kind::Worker => Ok(self.front.answer(request, from).await),
             Kind::Binding => Ok(self.front.binding(request, from).await),
             Kind::Admin => {
@@ -449,90 +468,4 @@ fn error_answer(status: u16) -> http::Response<Full<Bytes>> {
     let retry_after = (status == 429).then_some(1);
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR).as_u16();
     Refusal { retry_after, ..Refusal::new(status, code, message) }.into_http()
-}
-
-/// A stand-in that runs in this process. It stops when this is dropped; [`Handle::shutdown`] waits for the end.
-pub struct Handle {
-    addresses: Addresses,
-    shared: Arc<Shared>,
-    stop: watch::Sender<bool>,
-    task: Option<JoinHandle<()>>,
-}
-
-/// Starts a stand-in in this process.
-///
-/// # Errors
-/// As [`Service::bind`].
-pub async fn start(options: Options) -> Result<Handle, Error> {
-    let (address, directory) = (options.listen, options.directory.clone());
-    let service = Service::bind(options).await?;
-    let addresses = service.addresses().map_err(|source| Error::Listen { address, source })?;
-    tracing::debug!(directory = %directory.display(), "the stand-in listens");
-    let (stop, mut stopping) = watch::channel(false);
-    let shared = Arc::clone(&service.shared);
-    // If it ended by itself, every request would fail, which whoever makes them notices.
-    let task = tokio::spawn(service.run(async move {
-        let _ = stopping.wait_for(|stop| *stop).await;
-    }));
-    Ok(Handle { addresses, shared, stop, task: Some(task) })
-}
-
-impl Handle {
-    /// What clients need to know.
-    pub fn addresses(&self) -> &Addresses {
-        &self.addresses
-    }
-
-    /// The value of the token that may do everything.
-    pub fn token(&self) -> &str {
-        self.addresses.account.token.expose_secret()
-    }
-
-    /// A new token with these permissions, as Cloudflare names them (`Workers Scripts Write`).
-    ///
-    /// # Errors
-    /// When it cannot be kept.
-    pub fn add_token(&self, permissions: &[&str]) -> Result<String, Refusal> {
-        let permissions = permissions.iter().map(|name| (*name).to_owned()).collect();
-        super::user::add(&self.shared.api, "limited", permissions).map(|(_, value, _)| value)
-    }
-
-    /// Orders a fault. Its `key` is the path behind `/client/v4/`.
-    pub fn inject(&self, fault: Fault) {
-        self.shared.faults.lock().add(fault);
-    }
-
-    /// Forgets the faults that are still to come.
-    pub fn clear_faults(&self) {
-        self.shared.faults.lock().clear();
-    }
-
-    /// What is switched on from now on.
-    pub fn switch(&self, change: impl FnOnce(&mut super::Switches)) {
-        change(&mut self.shared.api.switches.lock());
-    }
-
-    /// Does something with the container engine, if Workers are run.
-    pub fn with_engine<T>(&self, work: impl FnOnce(&engine::Handle) -> T) -> Option<T> {
-        self.shared.api.engine.lock().as_ref().map(work)
-    }
-
-    /// The requests that were answered or cut, in the order of that.
-    pub fn requests(&self) -> Vec<Logged> {
-        self.shared.requests.lock().iter().cloned().collect()
-    }
-
-    /// Stops it, and waits until what it had begun is done.
-    pub async fn shutdown(mut self) {
-        self.stop.send_replace(true);
-        if let Some(task) = self.task.take() {
-            let _ = task.await;
-        }
-    }
-}
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        self.stop.send_replace(true);
-    }
 }

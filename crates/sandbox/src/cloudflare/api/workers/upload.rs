@@ -25,8 +25,13 @@ const OF_VERSION: &[&str] = &["limits", "placement", "usage_model"];
 pub fn script(api: &Api, request: &Request, name: &str) -> Outcome {
     check_name(name)?;
     let upload = Upload::read(api, request)?;
+    let former = objects_of(api, name);
     let id = upload.take(api, name, true)?;
     api.workers.reconcile(api, name);
+    let now = objects_of(api, name);
+    for deleted in former.iter().filter(|id| !now.contains(id)) {
+        api.workers.forget_objects(deleted);
+    }
     api.disk.read(|state| {
         let script = super::find(state, name)?;
         let version = script.version(&id).ok_or_else(super::no_script)?;
@@ -48,6 +53,14 @@ pub fn script(api: &Api, request: &Request, name: &str) -> Outcome {
             "deployment_id": id.replace('-', ""),
             "entry_point": version.main,
         }))
+    })
+}
+
+/// The namespaces of a script's Durable Objects.
+fn objects_of(api: &Api, script: &str) -> Vec<String> {
+    api.disk.read(|state| {
+        let mine = state.objects.iter().filter(|(_, namespace)| namespace.script == script);
+        mine.map(|(id, _)| id.clone()).collect()
     })
 }
 
@@ -121,15 +134,15 @@ impl Upload {
         let form = Form::of(request)?;
         let (metadata, parts) = match form {
             Some(form) => {
-                let part = form.part("metadata").ok_or_else(|| {
+                let metadata = form.value("metadata")?.ok_or_else(|| {
                     Refusal::new(
                         400,
                         10021,
                         "The uploaded script has no metadata: a part of this name is needed.",
                     )
                 })?;
-                let metadata: Value = serde_json::from_slice(&part.bytes).map_err(Refusal::malformed)?;
-                (metadata, form.parts.into_iter().filter(|part| part.name != "metadata").collect())
+                let is_module = |part: &Part| part.name != "metadata" && !part.name.starts_with("metadata[");
+                (metadata, form.parts.into_iter().filter(is_module).collect())
             }
             // The oldest form: the body is the script.
             None => {
