@@ -6,12 +6,12 @@
 use serde_json::{Value, json};
 use windlass_tests::cloudflare::{said, wrangler};
 use windlass_tests::edge_fleet::Sandbox;
-use windlass_tests::terraform::has_terraform;
-use windlass_tests::tools::skip_without;
-use windlass_tests::{Fleet, repository};
 use windlass_tests::engine::{
     action, actions, apply, apply_all, blocked, code_of, destroy, json_of, killed_at, plan, reason,
 };
+use windlass_tests::terraform::has_terraform;
+use windlass_tests::tools::skip_without;
+use windlass_tests::{Fleet, repository};
 
 const SCRIPT: &str = "test-nats-orchestrator";
 const EDGE: [&str; 10] = [
