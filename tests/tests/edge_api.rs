@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use windlass_sandbox::cloudflare::api::{self, Effect, Fault};
-use windlass_tests::cloudflare_clients::{ACCOUNT, IMAGE, TOKEN, ask, options, said, sdk, wrangler};
+use windlass_tests::cloudflare::{ACCOUNT, IMAGE, TOKEN, ask, options, said, sdk, wrangler};
 use windlass_tests::s3::sigv4::{Form, Keys, sign};
 use windlass_tests::{Signal, get, http_client, signal, windlass};
 
