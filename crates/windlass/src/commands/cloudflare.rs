@@ -21,7 +21,6 @@ use crate::context::Context;
 use crate::failure::{Error, Failure};
 use crate::fleet_file::Source;
 use crate::fleet_session::Session;
-use crate::output;
 
 /// The command's documentation.
 pub const LONG_ABOUT: &str = "\
@@ -91,11 +90,8 @@ fn open(file: Option<&std::path::Path>, context: &Context) -> Result<Session, Fa
 async fn show_only(session: &Session, wish: &Wish, context: &Context) -> Result<ExitCode, Failure> {
     let state = session.look().await?;
     let plan = session.plan(&state, wish).await?.plan;
-    if context.json() {
-        output::json(&plan)?;
-    } else {
-        plan::show(&plan)?;
-    }
+    let cost = plan::cost(session, &state, &plan, wish, context);
+    plan::print(&plan, cost.as_ref(), context)?;
     Ok(ExitCode::SUCCESS)
 }
 

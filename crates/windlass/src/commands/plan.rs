@@ -143,10 +143,8 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
         PlanFile::write(path, &session, &wish, &plan, context)?;
     }
     let cost = if args.no_cost { None } else { cost(&session, &state, &plan, &wish, context) };
-    if context.json() {
-        output::json(&WithCost { plan: &plan, cost: cost.as_ref() })?;
-    } else {
-        show(&plan, cost.as_ref())?;
+    print(&plan, cost.as_ref(), context)?;
+    if !context.json() {
         tell_unused(&session.fleet, context);
         if let Some(path) = args.out.filter(|_| !context.quiet()) {
             output::note(&format!("apply exactly this with `windlass apply {}`", path.display()));
@@ -203,6 +201,11 @@ pub fn cost(
             None
         }
     }
+}
+
+/// Prints a plan in the form that was asked for.
+pub fn print(plan: &Plan, cost: Option<&PlanCost>, context: &Context) -> Result<(), Failure> {
+    if context.json() { output::json(&WithCost { plan, cost }) } else { show(plan, cost) }
 }
 
 /// Prints a plan for a person.
