@@ -27,8 +27,12 @@ impl Sandbox {
         let directory =
             tempfile::Builder::new().prefix("windlass-cloudflare-").tempdir().expect("a directory");
         let images = Images::new();
-        let options =
-            api::Options { images: images.clone(), ..api::Options::new(directory.path().join("cloudflare")) };
+        let options = api::Options {
+            images: images.clone(),
+            workerd: Some(workerd),
+            account: Some(api::Account { id: ACCOUNT.to_owned(), token: TOKEN.to_owned().into() }),
+            ..api::Options::new(directory.path().join("cloudflare"))
+        };
         let api = api::start(options).await.expect("the stand-in starts");
         let account = &api.addresses().account.id;
         let reference = format!("registry.cloudflare.com/{account}/windlass-nats:{VERSION}");

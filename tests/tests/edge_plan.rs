@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use serde_json::{Value, json};
+use windlass_sandbox::cloudflare::api::{Effect, Fault};
 use windlass_tests::cloudflare::{said, wrangler};
 use windlass_tests::edge_fleet::Sandbox;
 use windlass_tests::engine::{
@@ -276,4 +277,37 @@ fn what_is_exported_for_terraform_is_formatted_as_terraform_does() {
     let mut command = std::process::Command::new("terraform");
     let output = command.args(["fmt", "-check", "-diff"]).current_dir(directory).output().unwrap();
     assert!(output.status.success(), "{output:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_made_though_the_answer_was_lost_is_found_and_nothing_stored_is_lost_by_a_destroy() {
+    let Some(sandbox) = Sandbox::start().await else { return };
+    let fleet = sandbox.fleet();
+    // Each answer to what makes something is lost, and what can be asked twice fails now and then.
+    let makes = [
+        ("POST", "*r2/buckets"),
+        ("POST", "*storage/kv/namespaces"),
+        ("PUT", "*workers/scripts/test-nats-orchestrator"),
+        ("POST", "*containers/applications"),
+        ("PUT", "*workers/scripts/test-nats-orchestrator/secrets"),
+    ];
+    for (method, path) in makes {
+        sandbox.api.inject(Fault::next(method, path, Effect::LoseAnswer));
+        sandbox.api.inject(Fault::next("GET", path, Effect::Error(503)));
+        sandbox.api.inject(Fault::next("GET", path, Effect::Error(429)));
+    }
+    apply_all(&fleet, &[]);
+    // Some lists are asked for here alone.
+    sandbox.api.clear_faults();
+    assert_eq!(inventory(&sandbox).await, WHOLE, "made once");
+    assert_eq!(actions(&plan(&fleet)), []);
+
+    assert_eq!(sandbox.put("r2/buckets/test-payloads/objects/one", "an object").await["success"], true);
+    let output = fleet.run(&["destroy", "--yes", "--format", "json"]);
+    assert_eq!(code_of(&output), "WL0506", "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("bucket.test-payloads (1 object, 9 B)"), "{said}");
+    assert_eq!(inventory(&sandbox).await, WHOLE);
+    assert!(destroy(&fleet).status.success());
+    assert_eq!(inventory(&sandbox).await, [0; 5]);
 }
