@@ -101,6 +101,22 @@ impl Estimate {
             let workload = work(parts, cost, |cluster| cluster.synadia);
             bills.push(Platform::Synadia.bill(&workload, prices, terms)?);
         }
+        Self::sum(bills, not_counted, prices)
+    }
+
+    /// The same, with a vendor's own count in place of what is assumed of it.
+    pub fn with_metered(self, metered: Bill, prices: &PriceList) -> Result<Self, windlass_cost::Error> {
+        let mut bills: Vec<Bill> =
+            self.bills.into_iter().filter(|bill| bill.platform != metered.platform).collect();
+        bills.insert(0, metered);
+        Self::sum(bills, self.not_counted, prices)
+    }
+
+    fn sum(
+        bills: Vec<Bill>,
+        mut not_counted: Vec<String>,
+        prices: &PriceList,
+    ) -> Result<Self, windlass_cost::Error> {
         let mut total = Money::zero(Currency::Usd);
         for bill in &bills {
             match bill.total_in(Currency::Usd, prices)? {

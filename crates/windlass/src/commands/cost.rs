@@ -5,6 +5,7 @@ mod compare;
 mod estimate;
 mod explain;
 mod measure;
+mod meter;
 mod prices;
 mod sheet;
 mod storage;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 
 use clap::{Subcommand, ValueEnum};
 use windlass_cost::bill::{Provenance, Terms};
-use windlass_cost::measured::Measured;
+use windlass_cost::measured::{Measured, Metered};
 use windlass_cost::{Bill, Currency, PriceList, Workload};
 use windlass_engine::wanted;
 use windlass_fleet::Fleet;
@@ -145,6 +146,7 @@ struct Subject {
     prices: PriceList,
     terms: Terms,
     measured: Option<Measured>,
+    metered: Option<Metered>,
 }
 
 impl Subject {
@@ -159,6 +161,7 @@ impl Subject {
         let mut subject = Self::of(&source, environment, list, context)?;
         if measure.measured {
             subject.measured = Some(measure::measure(&measure.window, context).await?);
+            subject.metered = meter::meter(&source, environment, context).await?;
         }
         Ok(subject)
     }
@@ -176,7 +179,7 @@ impl Subject {
         let prices = fleet_cost::prices_of(&fleet, base, list.prices.as_deref())?;
         let parts = Parts::wanted(&fleet, &wanted::resources(&fleet));
         let terms = Terms { list_prices: list.list_prices || fleet.cost.list_prices };
-        Ok(Self { fleet: Arc::new(fleet), parts, prices, terms, measured: None })
+        Ok(Self { fleet: Arc::new(fleet), parts, prices, terms, measured: None, metered: None })
     }
 
     fn estimate(&self) -> Result<Estimate, Failure> {
@@ -184,7 +187,14 @@ impl Subject {
             Some(measured) => measured.lay_over(workload),
             None => Ok(workload),
         };
-        Ok(Estimate::of(&self.parts, &self.fleet.cost, &self.prices, self.terms, &change)?)
+        let estimate = Estimate::of(&self.parts, &self.fleet.cost, &self.prices, self.terms, &change)?;
+        Ok(match &self.metered {
+            Some(metered) => {
+                let bill = metered.bill(Platform::Cloudflare, &self.prices, self.terms)?;
+                estimate.with_metered(bill, &self.prices)?
+            }
+            None => estimate,
+        })
     }
 
     fn workload(&self) -> Result<Workload, Failure> {

@@ -11,7 +11,7 @@ use windlass_cost::{Bill, Currency};
 
 use super::sheet::{Sheet, columns};
 use super::storage::bill;
-use super::{ListArgs, MeasureArgs, Subject, measure, provenance, warn_of_age};
+use super::{ListArgs, MeasureArgs, Subject, measure, meter, provenance, warn_of_age};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::fleet_cost::Estimate;
@@ -24,7 +24,7 @@ Say what this fleet costs in a month: each cluster where the file puts it, from 
 file's environments; with --environment NAME for that one alone.
 
 With --measured, what the servers that run here did over a window takes the place of what is assumed of your own machines: \
-connections, messages, bytes and the time awake.";
+connections, messages, bytes and the time awake. Of an edge it is what Cloudflare itself has counted over the last day.";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -80,6 +80,9 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
     for environment in asked {
         let mut subject = Subject::of(&source, environment.as_deref(), &args.list, context)?;
         subject.measured.clone_from(&measured);
+        if args.measure.measured {
+            subject.metered = meter::meter(&source, environment.as_deref(), context).await?;
+        }
         let estimate = subject.estimate()?;
         all.push(One { environment, subject, estimate });
     }
