@@ -190,7 +190,7 @@ impl Subject {
         let estimate = Estimate::of(&self.parts, &self.fleet.cost, &self.prices, self.terms, &change)?;
         Ok(match &self.metered {
             Some(metered) => {
-                let bill = metered.bill(Platform::Cloudflare, &self.prices, self.terms)?;
+                let bill = metered.bill(windlass_cost::Platform::Cloudflare, &self.prices, self.terms)?;
                 estimate.with_metered(bill, &self.prices)?
             }
             None => estimate,
