@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use windlass_sandbox::cloudflare::api::{self, Effect, Fault};
-use windlass_tests::cloudflare_clients::{ACCOUNT, IMAGE, TOKEN, ask, options, said, sdk, wrangler};
+use windlass_tests::cloudflare::{ACCOUNT, IMAGE, TOKEN, ask, options, said, sdk, wrangler};
 use windlass_tests::s3::sigv4::{Form, Keys, sign};
 use windlass_tests::{Signal, get, http_client, signal, windlass};
 
@@ -101,6 +101,16 @@ async fn wrangler_deploys_a_worker_and_it_answers() {
             .await;
     assert_eq!((value.status, value.body), (200, json!("one")));
 
+    // WebSockets go through.
+    let script = "const socket = new WebSocket(process.argv[1]); socket.onopen = () => socket.send('there and back'); \
+                  socket.onmessage = (event) => { console.log(event.data); socket.close(); };";
+    let url = format!("{}/echo", addresses.worker_url.replace("http", "ws"));
+    let heard = Command::new(windlass_tests::cloudflare::node().unwrap())
+        .args(["-e", script, &url])
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&heard.stdout).trim(), "there and back", "{}", said(&heard));
+
     // The container is a nats-server, and the API knows of it.
     assert_eq!(worker(&handle, "/varz").await["server_name"], "weur-0");
     let applications = ok(&handle, "GET", "~/containers/applications?name=acme-node", None).await;
@@ -160,14 +170,16 @@ async fn wrangler_deploys_a_worker_and_it_answers() {
     assert_eq!(worker(&handle, "/").await["version"], "first");
     assert_eq!(worker(&handle, "/count").await, json!(4));
 
-    // What ran is counted.
+    // What ran is counted, and what failed.
+    assert_eq!(get(&format!("{}/throw", handle.addresses().worker_url)).await.0, 500);
     let query = "query ($tag: string!) { viewer { accounts(filter: {accountTag: $tag}) { \
                  workersInvocationsAdaptive(limit: 10, filter: {scriptName: \"acme-edge\"}) { sum { requests errors } } \
                  containersUsageAdaptiveGroups(limit: 10) { sum { cpuTime } } } } }";
     let body = json!({ "query": query, "variables": { "tag": ACCOUNT } });
     let told = ask(&handle, TOKEN, "POST", "graphql", Some(body)).await.body;
     let account = &told["data"]["viewer"]["accounts"][0];
-    assert!(account["workersInvocationsAdaptive"][0]["sum"]["requests"].as_u64() >= Some(2), "{told}");
+    assert!(account["workersInvocationsAdaptive"][0]["sum"]["requests"].as_u64() >= Some(3), "{told}");
+    assert_eq!(account["workersInvocationsAdaptive"][0]["sum"]["errors"], 1);
     assert_eq!(account["containersUsageAdaptiveGroups"], json!([]));
 
     // As with Cloudflare, the application stays when the Worker is deleted.

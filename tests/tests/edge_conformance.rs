@@ -10,7 +10,7 @@ use windlass_engine::conformance::{Fixture, check};
 use windlass_engine::wanted::CLOUDFLARE;
 use windlass_engine::{Address, Kind, Resource, wanted};
 use windlass_platforms::cloudflare::{Cloudflare, Options, Source, WORKER};
-use windlass_tests::cloudflare::Sandbox;
+use windlass_tests::edge_fleet::Sandbox;
 use windlass_tests::engine::apply_all;
 use windlass_tests::tools;
 

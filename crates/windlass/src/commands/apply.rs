@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use windlass_engine::apply::{Event, Report};
 use windlass_engine::plan::{Plan, Wish};
 
-use super::plan::{PlanFile, WishArgs, show};
+use super::plan::{PlanFile, WishArgs, cost, show};
 use crate::context::Context;
 use crate::failure::{Failure, INTERRUPTED};
 use crate::fleet_file::Source;
@@ -148,7 +148,8 @@ pub async fn carry_out_after(
     // Whoever is asked is shown what for.
     let nobody_reads = context.json() || (context.quiet() && how.yes);
     if !nobody_reads {
-        show(plan)?;
+        let cost = cost(session, &locked.state, plan, wish, context);
+        show(plan, cost.as_ref())?;
     }
     let losses = plan.losses();
     if !losses.is_empty() && !how.allow_data_loss {

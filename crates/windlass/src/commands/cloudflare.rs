@@ -97,12 +97,14 @@ async fn show_only(
 ) -> Result<ExitCode, Failure> {
     let state = session.look().await?;
     let plan = session.plan(&state, wish).await?.plan;
+    let cost = plan::cost(session, &state, &plan, wish, context);
     if context.json() {
         let mut document = before;
         document.insert("plan".to_owned(), json!(plan));
+        document.insert("cost".to_owned(), json!(cost));
         output::json(&document)?;
     } else {
-        plan::show(&plan)?;
+        plan::print(&plan, cost.as_ref(), context)?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -53,12 +53,12 @@ pub struct Args {
 pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
     let target = target(args, context)?;
     let quiet = context.json();
-    let trials = trial::run(&target, &mut |trial| {
+    let trials = Box::pin(trial::run(&target, &mut |trial| {
         if !quiet {
             // Nobody may be reading any more; the trials go on.
             let _ = writeln!(output::out(), "{}", line(trial));
         }
-    })
+    }))
     .await;
     let count = |outcome| trials.iter().filter(|trial| trial.outcome == outcome).count();
     let (passed, failed, skipped) = (count(Outcome::Passed), count(Outcome::Failed), count(Outcome::Skipped));

@@ -116,8 +116,8 @@ pub async fn run(target: &Target, tell: &mut dyn FnMut(&Trial)) -> Vec<Trial> {
             return all.done;
         }
     };
-    all.run("health", health(&http, target)).await;
-    all.run("refusals: nobody without credentials", refusals(&http, target)).await;
+    all.run("health", Box::pin(health(&http, target))).await;
+    all.run("refusals: nobody without credentials", Box::pin(refusals(&http, target))).await;
     let mut status = None;
     all.run("status: the version that runs is the one that is wanted", async {
         let (seen, words) = look(&http, target).await?;
@@ -134,7 +134,8 @@ pub async fn run(target: &Target, tell: &mut dyn FnMut(&Trial)) -> Vec<Trial> {
         }
     };
     if target.webhook_secret.is_some() {
-        all.run("webhook: in at the edge, out at the hub, once", webhook(&http, target, &hub)).await;
+        all.run("webhook: in at the edge, out at the hub, once", Box::pin(webhook(&http, target, &hub)))
+            .await;
     } else {
         all.skip("webhook", "the fleet does not receive GitHub's events at the edge");
     }
@@ -144,15 +145,24 @@ pub async fn run(target: &Target, tell: &mut dyn FnMut(&Trial)) -> Vec<Trial> {
             continue;
         }
         if target.cold {
-            all.run(&format!("{name}: a node's cold start"), cold_start(&http, target, name, region)).await;
+            all.run(
+                &format!("{name}: a node's cold start"),
+                Box::pin(cold_start(&http, target, name, region)),
+            )
+            .await;
         }
         let asleep = !region.nodes.iter().any(|node| node.state == "running");
         let first = if asleep { "cold start to a client's first answer" } else { "a client's first answer" };
-        all.run(&format!("{name}: {first}"), first_answer(target, name)).await;
-        all.run(&format!("{name}: a client's first answer, warm"), first_answer(target, name)).await;
-        all.run(&format!("{name}: nobody without credentials"), without_creds(target, name)).await;
-        all.run(&format!("{name}: request and reply through the hub"), requests(target, name, &hub)).await;
-        all.run(&format!("{name}: a leaf node"), leaf_node(target, name, &hub)).await;
+        all.run(&format!("{name}: {first}"), Box::pin(first_answer(target, name))).await;
+        all.run(&format!("{name}: a client's first answer, warm"), Box::pin(first_answer(target, name)))
+            .await;
+        all.run(&format!("{name}: nobody without credentials"), Box::pin(without_creds(target, name))).await;
+        all.run(
+            &format!("{name}: request and reply through the hub"),
+            Box::pin(requests(target, name, &hub)),
+        )
+        .await;
+        all.run(&format!("{name}: a leaf node"), Box::pin(leaf_node(target, name, &hub))).await;
     }
     all.done
 }
