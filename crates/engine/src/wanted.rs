@@ -39,7 +39,6 @@ pub fn resources(fleet: &Fleet) -> Vec<Resource> {
     for (name, cluster) in &fleet.clusters {
         add_cluster(&mut all, fleet, name, cluster, &operator, &known);
     }
-    edge::add_state(&mut all, fleet);
     for (name, stream) in &fleet.streams {
         let address = Address::new(Kind::Stream, name.as_str());
         all.push(At::of(fleet, &stream.account, stream.cluster.as_ref()).stored(address, stream.to_json()));

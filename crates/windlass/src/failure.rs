@@ -264,6 +264,12 @@ pub enum Error {
         /// The clusters that run.
         known: Vec<String>,
     },
+    /// The fleet's edge is in the local Cloudflare, and that does not run.
+    #[error("the fleet's edge is in the local Cloudflare at {url}, and that does not run")]
+    LocalCloudflareDown {
+        /// Its API.
+        url: String,
+    },
     /// The fleet file has no cluster at Cloudflare.
     #[error("the fleet file has no cluster at Cloudflare")]
     NoEdgeInFile,
@@ -334,6 +340,7 @@ impl Error {
             Self::NoServer { .. } => "WL0424",
             Self::UnknownCluster { .. } => "WL0425",
             Self::NoEdgeInFile => "WL0440",
+            Self::LocalCloudflareDown { .. } => "WL0461",
             Self::NoNatsCli => "WL0426",
             Self::NatsCli { .. } => "WL0427",
             Self::TooExpensive { .. } => "WL0435",
@@ -414,6 +421,9 @@ impl Error {
             Self::NoCredentials { directory } => starts_it(directory.parent()),
             Self::NoServer { directory } => starts_it(Some(directory)),
             Self::UnknownCluster { known, .. } => format!("these run: {}", known.join(", ")),
+            Self::LocalCloudflareDown { .. } => {
+                "`windlass up --edge` starts it; `windlass up` takes the edge out of this run".into()
+            }
             Self::NoEdgeInFile => {
                 "add one such as [clusters.edge] with platform = \"cloudflare\", leaf_of and regions".into()
             }

@@ -56,6 +56,8 @@ pub struct Session {
     /// What the state is called: the fleet's name, with the environment's where there is one, so that none is changed
     /// in place of another.
     label: String,
+    /// Where the local Cloudflare is, if that is the one that is asked.
+    local_edge: Option<LocalEdge>,
 }
 
 /// What is there, what is known of it, and what to do.
@@ -90,13 +92,19 @@ impl Session {
         Self::on(Arc::new(fleet), edge.as_ref(), path, digest, context)
     }
 
-    /// The same, but for the edge: that is none, unless the file has one. What is left of a local one can be deleted.
-    pub fn without_local_edge(source: &Source, context: &Context) -> Result<Self, Failure> {
+    /// Opens the fleet of a file for an `up`. With an `edge`, Cloudflare is asked there; `wants_edge` says whether the fleet is
+    /// to have one there, or only what is left of it is to be deleted.
+    pub fn for_up(
+        source: &Source,
+        edge: Option<&LocalEdge>,
+        wants_edge: bool,
+        context: &Context,
+    ) -> Result<Self, Failure> {
         let fleet = source
             .parse(context.environment.as_deref())
             .map_err(|mistakes| crate::fleet_file::tell(&mistakes, context.format))?;
-        let edge = LocalEdge::read(&RunDirectory::at(&context.directory));
-        Self::on(Arc::new(fleet), edge.as_ref(), source.absolute()?, source.digest(), context)
+        let fleet = if wants_edge { local_edge::laid_over(fleet) } else { fleet };
+        Self::on(Arc::new(fleet), edge, source.absolute()?, source.digest(), context)
     }
 
     fn on(
@@ -141,6 +149,7 @@ impl Session {
             own_state,
             may_begin_locally,
             label,
+            local_edge: edge.cloned(),
         })
     }
 
@@ -204,6 +213,9 @@ impl Session {
 
     /// Asks what is there, and decides what to do.
     pub async fn plan(&self, state: &State, wish: &Wish) -> Result<Planned, Failure> {
+        if let Some(edge) = self.local_edge.as_ref().filter(|edge| !edge.answers()) {
+            return Err(Error::LocalCloudflareDown { url: edge.api_url.clone() }.into());
+        }
         let platforms = self.platforms();
         let found = windlass_engine::find(&self.wanted, state, &platforms).await?;
         let plan = plan::make(&self.wanted, state, &found, &platforms, wish)?;

@@ -17,6 +17,8 @@ use crate::failure::Error;
 use crate::run_directory::{RunDirectory, read_json, write_json};
 use crate::run_record::CloudflareEndpoints;
 
+const LISTENS_WITHIN: std::time::Duration = std::time::Duration::from_millis(500);
+
 /// What is laid over a fleet that has no edge.
 const EDGE: &str = r#"
 [fleet]
@@ -71,6 +73,13 @@ impl LocalEdge {
     /// Notes that it has none any more.
     pub fn forget(directory: &RunDirectory) {
         let _ = fs::remove_file(directory.edge_file());
+    }
+
+    /// Whether somebody listens there: it is on this machine, so that is known at once.
+    pub fn answers(&self) -> bool {
+        let address = self.api_url.strip_prefix("http://").and_then(|rest| rest.split('/').next());
+        let address = address.and_then(|address| address.parse().ok());
+        address.is_some_and(|address| std::net::TcpStream::connect_timeout(&address, LISTENS_WITHIN).is_ok())
     }
 
     /// Lets Cloudflare be asked there.

@@ -4,7 +4,7 @@ use super::{EDGE, OUTBOX, accounts, main_account, payloads_kept};
 use crate::{Address, Kind, Resource};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use windlass_fleet::{Cluster, Fleet, Name, PlatformName, ReceiveAt, StoreAddress};
+use windlass_fleet::{Cluster, Fleet, Name, PlatformName, ReceiveAt};
 
 /// Opens the Worker's own API.
 pub const API_TOKEN: &str = "API_TOKEN";
@@ -74,16 +74,6 @@ pub fn secrets(fleet: &Fleet) -> Vec<&'static str> {
 pub fn accounts_apart(fleet: &Fleet) -> Vec<&str> {
     let joined = main_account(fleet);
     accounts(fleet).into_iter().filter(|account| *account != joined).collect()
-}
-
-/// The bucket of a state that is kept in R2.
-pub(super) fn add_state(all: &mut Vec<Resource>, fleet: &Fleet) {
-    // Without access to Cloudflare the bucket is somewhere else, or here: see [`crate::store`].
-    let named = fleet.state.store.as_ref().filter(|_| fleet.platforms.cloudflare.is_some());
-    if let Some(StoreAddress::R2(bucket, _)) = named {
-        let body = json!({ "name": bucket, "for": "state" });
-        all.push(Resource::new(Address::new(Kind::Bucket, bucket.as_str()), CLOUDFLARE, body));
-    }
 }
 
 pub(super) fn add(all: &mut Vec<Resource>, fleet: &Fleet, name: &str, cluster: &Cluster) {

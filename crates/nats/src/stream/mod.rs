@@ -194,6 +194,11 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
 /// at that moment finds nobody (`updateAccountClaims` in nats-server's `accounts.go`).
 const SERVED_WITHIN: Duration = Duration::from_secs(2);
 
+/// Whether a request of JetStream's API does the same when it is made twice. What deletes does not: the second one finds nothing.
+fn is_repeatable(subject: &str) -> bool {
+    !subject.contains(".DELETE.") && !subject.contains(".PURGE.")
+}
+
 /// Asks JetStream's API, and gives its answer. Below `subject` there is no `$JS.API`.
 ///
 /// # Errors
@@ -220,8 +225,13 @@ pub(crate) async fn request(
                 (reason, code, if is_early { KNOWN_WITHIN } else { Duration::ZERO })
             }
             Err(error) => {
-                let is_early = error.kind() == RequestErrorKind::NoResponders;
-                (error.to_string(), None, if is_early { SERVED_WITHIN } else { Duration::ZERO })
+                let patience = match error.kind() {
+                    RequestErrorKind::NoResponders => SERVED_WITHIN,
+                    // The server was restarted under the request. What can be done twice is asked again, once.
+                    RequestErrorKind::TimedOut if is_repeatable(&subject) => KNOWN_WITHIN,
+                    _ => Duration::ZERO,
+                };
+                (error.to_string(), None, patience)
             }
         };
         if began.elapsed() >= patience {

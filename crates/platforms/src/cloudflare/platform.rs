@@ -353,9 +353,6 @@ impl Platform for Cloudflare {
     }
 
     fn deletion(&self, address: &Address, found: &Found) -> Result<Risk, String> {
-        if found.body["for"] == "state" {
-            return Err("it holds the state of this fleet; delete it in Cloudflare's dashboard when it is no longer needed".to_owned());
-        }
         Ok(match address.kind {
             kind if kind.holds_data() && found.data.messages > 0 => Risk::LosesData,
             Kind::Worker | Kind::Container => Risk::Interrupts,

@@ -14,6 +14,9 @@ use std::{fs, io};
 /// The variable with the mark.
 const VARIABLE: &str = "WINDLASS_SANDBOX_RUN";
 
+/// More than there ever are: images and disks are not searched for ever.
+const MOST_PLACES: usize = 1_000;
+
 /// How long the kernel may take to remove what was killed.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -69,6 +72,25 @@ impl Drop for Record {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.path);
     }
+}
+
+/// Every directory below this one that has records.
+pub(super) fn places(below: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut open = vec![below.to_owned()];
+    while let Some(place) = open.pop() {
+        for entry in fs::read_dir(&place).into_iter().flatten().flatten() {
+            if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                continue;
+            }
+            if entry.file_name() == "running" {
+                found.push(place.clone());
+            } else if found.len() < MOST_PLACES {
+                open.push(entry.path());
+            }
+        }
+    }
+    found
 }
 
 /// Makes the directory of the records, ends every process that one of them names, and says how many there were.

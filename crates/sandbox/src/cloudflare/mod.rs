@@ -147,3 +147,20 @@ fn lock(directory: &Path) -> io::Result<File> {
     rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)?;
     Ok(file)
 }
+
+/// Ends the processes of a stand-in that was killed, of which nobody else would know: its workerd and its containers. Says how
+/// many there were. One that lives is left alone.
+///
+/// # Errors
+/// When the directory cannot be used, or a process does not end.
+pub async fn end_what_was_left(directory: &std::path::Path) -> std::io::Result<usize> {
+    let Ok(lock) = std::fs::File::open(directory.join("lock")) else { return Ok(0) };
+    if rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
+        return Ok(0);
+    }
+    let mut ended = 0;
+    for place in left::places(directory) {
+        ended += left::end(&place).await?;
+    }
+    Ok(ended)
+}

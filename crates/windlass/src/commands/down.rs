@@ -60,6 +60,13 @@ async fn end(directory: &RunDirectory) -> Result<Vec<(String, u32)>, Failure> {
         path: directory.root().to_owned(),
         cause,
     })?;
+    // A local Cloudflare that was killed has left its own processes behind, and is not there to end them.
+    let left = windlass_sandbox::cloudflare::end_what_was_left(&directory.root().join("cloudflare")).await;
+    left.map_err(|cause| Error::Directory {
+        action: "stop what is left in",
+        path: directory.root().to_owned(),
+        cause,
+    })?;
     let _ = std::fs::remove_file(directory.run_file());
     let name = |pid: u32| names.iter().find(|(_, process)| process.pid == pid).map(|(name, _)| name.clone());
     Ok(stopped.into_iter().map(|(part, pid)| (name(pid).unwrap_or(part), pid)).collect())

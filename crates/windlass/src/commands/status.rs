@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use secrecy::SecretString;
 use serde::Serialize;
 use windlass_engine::topology::seen::{Health, Lag, Role, Seen, Server, Stream};
-use windlass_platforms::cloudflare::worker::{Status as EdgeStatus, WorkerApi};
+use windlass_platforms::cloudflare::worker::{OutboxStatus, Status as EdgeStatus, WorkerApi};
 use windlass_platforms::self_hosted::look;
 use windlass_platforms::self_hosted::part::{Places, Status};
 
@@ -56,6 +56,9 @@ struct Answer<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     edge: Option<&'a EdgeStatus>,
 }
+
+/// What is there beside servers and the receiver: stand-ins for the cloud, nodes at the edge, and events on their way from there.
+type Beside = (Vec<look::StandIn>, Vec<EdgeNode>, Option<OutboxStatus>);
 
 /// A node at the edge.
 struct EdgeNode {
@@ -152,7 +155,8 @@ pub async fn run(_args: Args, context: &Context) -> Result<ExitCode, Failure> {
     }
     let stand_ins = look::stand_ins(&status).await;
     let edge = edge(&record, &directory).await;
-    let beside = (stand_ins, edge.as_ref().map(nodes).unwrap_or_default());
+    let outbox = edge.as_ref().map(|edge| edge.outbox);
+    let beside = (stand_ins, edge.as_ref().map(nodes).unwrap_or_default(), outbox);
     let streams = seen.streams();
     let all = seen.servers.iter().map(|server| &server.health);
     let all = all.chain(seen.receiver.as_ref().map(|receiver| &receiver.health)).chain([&supervisor]);
@@ -192,7 +196,7 @@ fn print(
     record: &RunRecord,
     supervisor: &Health,
     seen: &Seen,
-    beside: &(Vec<look::StandIn>, Vec<EdgeNode>),
+    beside: &Beside,
     streams: &[Stream],
 ) -> io::Result<()> {
     let mut out = output::out();
@@ -215,6 +219,12 @@ fn print(
     if let Some((events, bytes)) = seen.receiver.as_ref().and_then(|receiver| receiver.backlog) {
         rows.push(["spool".into(), format!("{events} events waiting, {bytes} bytes")]);
     }
+    if let Some(edge) = &record.endpoints.cloudflare {
+        rows.push(["edge".into(), edge.worker_url.clone()]);
+    }
+    if let Some(outbox) = beside.2.filter(|outbox| outbox.events > 0) {
+        rows.push(["outbox".into(), format!("{} events waiting, {} bytes", outbox.events, outbox.bytes)]);
+    }
     if let Some(nats) = &record.endpoints.nats {
         rows.push(["websocket".into(), nats.websocket_url.clone()]);
         rows.push(["monitor".into(), nats.monitor_url.clone()]);
@@ -233,7 +243,7 @@ fn parts(
     record: &RunRecord,
     supervisor: &Health,
     seen: &Seen,
-    (stand_ins, nodes): &(Vec<look::StandIn>, Vec<EdgeNode>),
+    (stand_ins, nodes, _): &Beside,
 ) -> Vec<String> {
     struct Row<'a> {
         cells: [String; 6],

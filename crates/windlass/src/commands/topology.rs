@@ -12,6 +12,7 @@ use windlass_platforms::self_hosted::part::{Places, Status};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::fleet_file::{self, Source};
+use crate::local_edge::{self, LocalEdge};
 use crate::output;
 use crate::run_directory::{RunDirectory, read_json, replace};
 
@@ -68,10 +69,12 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
     let fleet = source
         .parse(context.environment.as_deref())
         .map_err(|mistakes| fleet_file::tell(&mistakes, context.format))?;
+    let directory = RunDirectory::at(&context.directory);
+    // An edge that `up --edge` has laid over the file belongs to what is drawn.
+    let fleet = if LocalEdge::read(&directory).is_some() { local_edge::laid_over(fleet) } else { fleet };
     let seen = if args.wanted {
         None
     } else {
-        let directory = RunDirectory::at(&context.directory);
         let status: Status = read_json(&Places::at(directory.root()).status()).unwrap_or_default();
         Some(look::look(&status, fleet.name()).await)
     };

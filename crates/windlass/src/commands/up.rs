@@ -71,10 +71,11 @@ pub struct Args {
 /// Runs the command.
 pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
     let source = Source::find(args.file.as_deref())?;
-    let session = if args.edge {
-        with_edge(&source, context).await?
+    let had_edge = LocalEdge::read(&RunDirectory::at(&context.directory)).is_some();
+    let session = if args.edge || had_edge {
+        on_local_edge(&source, args.edge, context).await?
     } else {
-        Session::without_local_edge(&source, context)?
+        Session::for_up(&source, None, false, context)?
     };
     let session = session.may_begin_locally();
     session.directory.create()?;
@@ -86,25 +87,24 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
     }
 }
 
-/// The fleet with its edge in the local Cloudflare, whose addresses are chosen and noted.
-async fn with_edge(source: &Source, context: &Context) -> Result<Session, Failure> {
-    // Better now than as a part that does not start.
-    windlass_sandbox::cloudflare::workerd::binary::find()
-        .map_err(|error| Failure::new(error.code(), error.to_string(), error.help()))?;
+/// The fleet beside a local Cloudflare, whose addresses are chosen and noted: with its edge there, or to take that away.
+async fn on_local_edge(source: &Source, wants_edge: bool, context: &Context) -> Result<Session, Failure> {
+    if wants_edge {
+        // Better now than as a part that does not start.
+        windlass_sandbox::cloudflare::workerd::binary::find()
+            .map_err(|error| Failure::new(error.code(), error.to_string(), error.help()))?;
+    }
     let directory = RunDirectory::at(&context.directory);
+    let open = |edge: &LocalEdge| Session::for_up(source, Some(edge), wants_edge, context);
+    // A mistake in the file is to be found before anything is noted.
+    let session = open(&LocalEdge::default())?;
     directory.create()?;
-    if LocalEdge::read(&directory).is_none() {
-        LocalEdge::default().write(&directory)?;
-    }
-    let addresses = Session::open(source, context)?.platform.local_cloudflare().await;
-    match addresses {
-        Ok(addresses) => LocalEdge::at(addresses).write(&directory)?,
-        Err(trouble) => {
-            LocalEdge::forget(&directory);
-            return Err(from_trouble(trouble));
-        }
-    }
-    Session::open(source, context)
+    let addresses = session.platform.local_cloudflare().await.map_err(from_trouble)?;
+    // It holds the ports.
+    drop(session);
+    let edge = LocalEdge::at(addresses);
+    edge.write(&directory)?;
+    open(&edge)
 }
 
 async fn foreground(session: &Session, context: &Context) -> Result<ExitCode, Failure> {
@@ -245,7 +245,10 @@ async fn bring_up(
     if !losses.is_empty() {
         return Err(windlass_engine::Error::LosesData { what: losses.join(", ") }.into());
     }
-    let elsewhere = |blocked: &&windlass_engine::plan::Blocked| blocked.platform != SELF_HOSTED;
+    // With the local Cloudflare, what is to be there is to be here.
+    let elsewhere = |blocked: &&windlass_engine::plan::Blocked| {
+        blocked.platform != SELF_HOSTED && (edge.is_none() || blocked.platform != wanted::CLOUDFLARE)
+    };
     for blocked in planned.plan.blocked.iter().filter(elsewhere) {
         notes.push(format!("{} is left out: {}", blocked.address, blocked.reason));
     }

@@ -94,7 +94,8 @@ impl Front {
             return plain(StatusCode::SERVICE_UNAVAILABLE, "This stand-in was told to run no Workers.\n");
         }
         let Some(address) = self.api.workers.address(script, rand::random_range(0.0..100.0)) else {
-            return plain(StatusCode::NOT_FOUND, format!("The Worker {script} does not run.\n"));
+            // It is known, or nobody would be passed on to it: it starts, or does not start.
+            return plain(StatusCode::SERVICE_UNAVAILABLE, format!("The Worker {script} does not run.\n"));
         };
         let path = request.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
         let Ok(uri) =

@@ -36,6 +36,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -79,6 +80,8 @@ impl Store {
         for directory in ["buckets", "drafts", "locks"] {
             fs::create_dir_all(root.join(directory))?;
         }
+        // Objects are their owner's, whatever the directory above says.
+        fs::set_permissions(&root, fs::Permissions::from_mode(0o700))?;
         let store = Self { root, write_interval: AtomicU64::new(0), writes: Mutex::default() };
         draft::sweep(&store.root.join("drafts"), &store.sweep_lock())?;
         Ok(store)
