@@ -31,6 +31,8 @@ use crate::run_record::{CLOUDFLARE, NATS, R2, RECEIVER, RunRecord, SUPERVISOR};
 /// How long another process that is starting in the same directory is waited for.
 const OTHERS_WITHIN: Duration = Duration::from_secs(90);
 const PARALLELISM: usize = 16;
+/// How often ports are chosen for the local Cloudflare while others take them.
+const ATTEMPTS: usize = 10;
 
 /// The command's documentation.
 pub const LONG_ABOUT: &str = "\
@@ -97,15 +99,29 @@ async fn with_edge(source: &Source, context: &Context) -> Result<Session, Failur
         let nowhere = LocalEdge { api_url: String::new(), worker_url: String::new() };
         nowhere.write(&directory)?;
     }
-    let addresses = Session::open(source, context)?.platform.local_cloudflare().await;
-    match addresses {
-        Ok(addresses) => LocalEdge::at(addresses).write(&directory)?,
-        Err(trouble) => {
-            LocalEdge::forget(&directory);
-            return Err(from_trouble(trouble));
+    // A session holds the ports that it has chosen, and asks the Cloudflare that was noted when it was opened. Between two
+    // sessions another `up` may take a port: only one that finds noted what it has chosen itself is right.
+    for _ in 0..ATTEMPTS {
+        let session = Session::open(source, context)?;
+        let chosen = match session.platform.local_cloudflare().await {
+            Ok(addresses) => LocalEdge::at(addresses),
+            Err(trouble) => {
+                LocalEdge::forget(&directory);
+                return Err(from_trouble(trouble));
+            }
+        };
+        if LocalEdge::read(&directory).as_ref() == Some(&chosen) {
+            return Ok(session);
         }
+        chosen.write(&directory)?;
     }
-    Session::open(source, context)
+    LocalEdge::forget(&directory);
+    Err(Error::Directory {
+        action: "choose ports for",
+        path: directory.root().to_owned(),
+        cause: std::io::ErrorKind::AddrInUse.into(),
+    }
+    .into())
 }
 
 async fn foreground(session: &Session, context: &Context) -> Result<ExitCode, Failure> {
