@@ -1,8 +1,8 @@
 //! `windlass-bench`: the measured comparisons of Windlass.
 //!
-//! Two questions, two subcommands. `ingest` asks how many webhooks a second the receiver takes, against the raw
+//! Each question is a subcommand. `ingest` asks how many webhooks a second the receiver takes, against the raw
 //! limit of the server behind it and against the receiver that one would write in Node. `dedup` asks what it costs
-//! to recognize a delivery that arrives again within three days, in three ways.
+//! to recognize a delivery that arrives again within three days, in three ways. `edge` asks what the Worker takes, and costs.
 //!
 //! Everything that is compared runs in the same run, on the same server, in turns, so that a noisy machine is
 //! noisy for all of them.
@@ -10,6 +10,7 @@
 mod clock;
 mod dedup;
 mod delivery;
+mod edge;
 mod evict;
 mod ingest;
 mod load;
@@ -45,6 +46,8 @@ struct Arguments {
 enum Command {
     /// Webhooks a second and latency of the receiver, the raw limit and the Node peer
     Ingest(ingest::Options),
+    /// The edge: webhooks, connections through the Worker, starts of a node
+    Edge(edge::Options),
     /// Three ways to recognize a delivery that arrives again: rate, memory, disk, recovery
     Dedup(dedup::Options),
     /// A plan without changes against Terraform's, and making streams against a plain loop
@@ -74,6 +77,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
     let work = async {
         match &arguments.command {
             Command::Ingest(options) => ingest::run(options).await,
+            Command::Edge(options) => edge::run(options).await,
             Command::Dedup(options) => dedup::run(options).await,
             Command::Plan(options) => plan::run(options).await,
             Command::State(options) => state::run(options),

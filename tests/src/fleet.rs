@@ -1,7 +1,7 @@
 //! A running fleet.
 
 use crate::delivery::{Github, http_client};
-use crate::tools;
+use crate::{edge, tools};
 use async_nats::HeaderMap;
 use async_nats::jetstream::{self, consumer::DeliverPolicy, stream::Stream};
 use bytes::Bytes;
@@ -23,10 +23,25 @@ pub struct Builder {
     jetstream: String,
     stream: String,
     github: String,
+    more: String,
+    edge: bool,
     environment: Vec<(String, String)>,
 }
 
 impl Builder {
+    /// With an edge, in a Cloudflare that runs on this machine.
+    pub fn edge(mut self) -> Self {
+        self.edge = true;
+        let workerd = edge::workerd_binary().expect("workerd, which a test with an edge asks for first");
+        self.env("WINDLASS_WORKERD", &workerd.to_string_lossy())
+    }
+
+    /// More tables of the file.
+    pub fn more(mut self, tables: &str) -> Self {
+        self.more = tables.to_owned();
+        self
+    }
+
     /// More keys of the hub's `jetstream = { … }`, such as `storage = "64MiB"`.
     pub fn jetstream(mut self, keys: &str) -> Self {
         self.jetstream = keys.to_owned();
@@ -75,12 +90,13 @@ impl Builder {
         };
         let (client, websocket, monitor, listen) = (port(), port(), port(), port());
         let (servers, routes) = (self.servers.max(1), port());
+        let leaf = if self.edge { format!(", leaf = {}", port()) } else { String::new() };
         let jetstream = if self.jetstream.is_empty() { r#"storage = "1GiB""# } else { &self.jetstream };
         format!(
             "[fleet]\nname = \"test\"\n\n[clusters.hub]\nservers = {servers}\nports = {{ client = {client}, websocket = {websocket}, \
-             monitor = {monitor}, cluster = {routes} }}\n{}\njetstream = {{ domain = \"hub\", {jetstream} }}\n\n\
-             [streams.GITHUB]\nsubjects = [\"github.>\"]\n{}\n\n[github]\nlisten = \"127.0.0.1:{listen}\"\n{}\n",
-            self.cluster, self.stream, self.github,
+             monitor = {monitor}, cluster = {routes}{leaf} }}\n{}\njetstream = {{ domain = \"hub\", {jetstream} }}\n\n\
+             [streams.GITHUB]\nsubjects = [\"github.>\"]\n{}\n\n[github]\nlisten = \"127.0.0.1:{listen}\"\n{}\n{}",
+            self.cluster, self.stream, self.github, self.more,
         )
     }
 
@@ -93,14 +109,14 @@ impl Builder {
     /// Writes its file into a new directory, and starts nothing.
     pub fn prepare(self) -> Fleet {
         let directory = tempfile::Builder::new().prefix("windlass-test-").tempdir().expect("a directory");
-        let mut fleet = Fleet { directory, environment: Vec::new(), report: Value::Null };
+        let mut fleet = Fleet { directory, environment: Vec::new(), edge: false, report: Value::Null };
         fleet.configure(self);
         fleet
     }
 
     /// Starts it in this directory.
     pub fn start_in(self, directory: TempDir) -> Fleet {
-        let mut fleet = Fleet { directory, environment: Vec::new(), report: Value::Null };
+        let mut fleet = Fleet { directory, environment: Vec::new(), edge: false, report: Value::Null };
         fleet.configure(self);
         fleet.up();
         fleet
@@ -112,6 +128,8 @@ impl Builder {
 pub struct Fleet {
     directory: TempDir,
     environment: Vec<(String, String)>,
+    /// Whether `up` is asked for an edge.
+    pub edge: bool,
     /// What `up --format json` printed.
     pub report: Value,
 }
@@ -175,6 +193,7 @@ impl Fleet {
     pub fn configure(&mut self, builder: Builder) {
         self.write(&builder.file());
         self.environment = builder.environment;
+        self.edge = builder.edge;
     }
 
     /// The directory that holds `windlass.toml` and `.windlass/`.
@@ -214,9 +233,20 @@ impl Fleet {
 
     /// Runs `windlass up --detach` and takes what it prints.
     pub fn up(&mut self) {
-        let output = self.run(&["up", "--detach", "--format", "json"]);
+        let mut command = vec!["up", "--detach", "--format", "json"];
+        command.extend(self.edge.then_some("--edge"));
+        let output = self.run(&command);
         assert!(output.status.success(), "up failed: {}", String::from_utf8_lossy(&output.stderr));
         self.report = serde_json::from_slice(&output.stdout).expect("up prints one JSON object");
+    }
+
+    /// Gives the fleet a nats-server of its own, before it is started: a program that can be taken away.
+    pub fn own_server(&mut self) -> PathBuf {
+        let program = self.path().join("bin/nats-server");
+        fs::create_dir_all(self.path().join("bin")).expect("a directory");
+        fs::copy(tools::nats_server(), &program).expect("a copy");
+        self.environment.push(("WINDLASS_NATS_SERVER".to_owned(), program.to_string_lossy().into_owned()));
+        program
     }
 
     /// Runs `windlass down`.
@@ -350,7 +380,7 @@ impl Drop for Fleet {
         let left = tools::end_processes_of(self.path());
         assert!(left.is_empty() || std::thread::panicking(), "left running after down: {left:?}");
         if std::thread::panicking() {
-            for log in ["agent.log", "receiver.log"] {
+            for log in ["agent.log", "receiver.log", "cloudflare.log"] {
                 let text = fs::read_to_string(self.state().join("log").join(log)).unwrap_or_default();
                 let tail: Vec<&str> = text.lines().rev().take(20).collect();
                 eprintln!("--- {log} (newest first)\n{}", tail.join("\n"));

@@ -65,8 +65,12 @@ pub fn nats_py() -> Option<PathBuf> {
 /// What a test cannot do without. It fails where that is missing, or is skipped where `WINDLASS_ALLOW_SKIP` says that it
 /// may be: a skipped test must be somebody's decision.
 pub fn installed(variable: &str, below_tools: &str) -> Option<PathBuf> {
-    let path =
-        env::var_os(variable).map_or_else(|| repository().join(".tools").join(below_tools), PathBuf::from);
+    installed_at(variable, &repository().join(".tools").join(below_tools))
+}
+
+/// The same, for what is elsewhere in the repository.
+pub fn installed_at(variable: &str, default: &Path) -> Option<PathBuf> {
+    let path = env::var_os(variable).map_or_else(|| default.to_owned(), PathBuf::from);
     if path.exists() {
         return Some(path);
     }
@@ -94,11 +98,10 @@ pub fn free_port() -> u16 {
         .expect("a free port")
 }
 
-/// Ends every process that names this directory on its command line, by its id, and says which there were.
-pub fn end_processes_of(directory: &Path) -> Vec<String> {
+/// Every process that names this directory on its command line. Where there is no /proc nothing is found.
+pub fn processes_of(directory: &Path) -> Vec<(i32, String)> {
     let name = directory.to_string_lossy();
     let mut found = Vec::new();
-    // Where there is no /proc nothing is found, and nothing is checked.
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
             continue;
@@ -106,9 +109,15 @@ pub fn end_processes_of(directory: &Path) -> Vec<String> {
         let command = fs::read(entry.path().join("cmdline")).unwrap_or_default();
         let command = String::from_utf8_lossy(&command).replace('\0', " ");
         if command.contains(&*name) {
-            signal(pid, Signal::KILL);
-            found.push(format!("{pid}: {command}"));
+            found.push((pid, command));
         }
     }
     found
+}
+
+/// Ends every process that names this directory on its command line, by its id, and says which there were.
+pub fn end_processes_of(directory: &Path) -> Vec<String> {
+    let found = processes_of(directory);
+    found.iter().for_each(|(pid, _)| signal(*pid, Signal::KILL));
+    found.into_iter().map(|(pid, command)| format!("{pid}: {command}")).collect()
 }

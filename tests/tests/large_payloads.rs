@@ -2,39 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use async_nats::jetstream;
 use serde_json::json;
-use tokio::io::AsyncReadExt;
-use windlass_tests::{Delivery, Fleet, Signal, raw_http};
+use windlass_tests::{Delivery, Fleet, Signal, large, raw_http};
 
 const MIB: usize = 1024 * 1024;
-
-/// A payload of about this size, in which no two places are alike.
-fn large(size: usize) -> Delivery {
-    let mut list = Vec::new();
-    let mut length = 0;
-    while length < size {
-        let text = format!("{:016x}", list.len().wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        length += text.len() + 3;
-        list.push(text);
-    }
-    let repository = json!({ "name": "large", "owner": { "login": "acme" } });
-    Delivery::json("push", &json!({ "list": list, "repository": repository }))
-}
-
-async fn read_back(fleet: &Fleet, delivery: &Delivery) -> Vec<u8> {
-    let message =
-        fleet.messages().await.into_iter().find(|message| message.header("ce-id") == delivery.id).unwrap();
-    assert!(message.body.is_empty());
-    assert_eq!(message.header("ce-dataref"), format!("nats-object://GITHUB_PAYLOADS/{}", delivery.id));
-    assert_eq!(message.header("Windlass-Payload-Size"), delivery.body.len().to_string());
-    let bucket = jetstream::new(fleet.nats().await).get_object_store("GITHUB_PAYLOADS").await.unwrap();
-    let mut object = bucket.get(&delivery.id).await.unwrap();
-    assert_eq!(object.info.digest.as_deref(), Some(message.header("Windlass-Payload-Digest")));
-    let mut bytes = Vec::new();
-    object.read_to_end(&mut bytes).await.unwrap();
-    bytes
-}
 
 #[tokio::test]
 async fn twenty_four_megabytes_round_trip_and_are_stored_once() {
@@ -44,7 +15,7 @@ async fn twenty_four_megabytes_round_trip_and_are_stored_once() {
     assert!(delivery.body.len() > 24 * MIB && delivery.body.len() < 25 * MIB);
     let answer = github.deliver(&delivery).await;
     assert_eq!((answer.status, &answer.body["duplicate"]), (200, &json!(false)), "{answer:?}");
-    assert!(read_back(&fleet, &delivery).await == delivery.body, "the exact bytes");
+    assert!(fleet.read_back(&delivery).await == delivery.body, "the exact bytes");
     let answer = github.deliver(&delivery).await;
     assert_eq!((answer.status, &answer.body["duplicate"]), (200, &json!(true)), "{answer:?}");
     assert_eq!(fleet.count().await, 1);
@@ -69,7 +40,7 @@ async fn large_payloads_wait_in_the_spool_as_well() {
     fleet.settle().await;
     assert_eq!(fleet.count().await, 3);
     for delivery in &deliveries {
-        assert!(read_back(&fleet, delivery).await == delivery.body, "the exact bytes");
+        assert!(fleet.read_back(delivery).await == delivery.body, "the exact bytes");
     }
 }
 

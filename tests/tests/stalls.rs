@@ -3,8 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::collections::HashMap;
-use windlass_tests::{Fleet, Load, Signal, Taken};
+use windlass_tests::{Fleet, Load, Signal, assert_kept};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hanging_server_delays_nothing_and_reorders_nothing() {
@@ -21,17 +20,5 @@ async fn a_hanging_server_delays_nothing_and_reorders_nothing() {
 
     assert!(taken.iter().any(|taken| taken.status == 202), "the spool was used");
     assert!(taken.iter().any(|taken| taken.status == 200));
-    let messages = fleet.messages().await;
-    let sequences: HashMap<&str, u64> =
-        messages.iter().map(|message| (message.header("ce-id"), message.sequence)).collect();
-    assert_eq!((messages.len(), sequences.len()), (taken.len(), taken.len()), "each exactly once");
-
-    let mut senders: HashMap<usize, Vec<&Taken>> = HashMap::new();
-    for taken in &taken {
-        senders.entry(taken.sender).or_default().push(taken);
-    }
-    for (sender, taken) in senders {
-        let order: Vec<u64> = taken.iter().map(|taken| sequences[&*taken.delivery.id]).collect();
-        assert!(order.is_sorted(), "sender {sender}: {order:?}");
-    }
+    assert_kept(&taken, &fleet.messages().await);
 }

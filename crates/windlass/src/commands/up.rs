@@ -31,6 +31,8 @@ use crate::run_record::{CLOUDFLARE, NATS, R2, RECEIVER, RunRecord, SUPERVISOR};
 /// How long another process that is starting in the same directory is waited for.
 const OTHERS_WITHIN: Duration = Duration::from_secs(90);
 const PARALLELISM: usize = 16;
+/// How often ports are chosen for the local Cloudflare while others take them.
+const ATTEMPTS: usize = 10;
 
 /// The command's documentation.
 pub const LONG_ABOUT: &str = "\
@@ -95,16 +97,25 @@ async fn on_local_edge(source: &Source, wants_edge: bool, context: &Context) -> 
             .map_err(|error| Failure::new(error.code(), error.to_string(), error.help()))?;
     }
     let directory = RunDirectory::at(&context.directory);
-    let open = |edge: &LocalEdge| Session::for_up(source, Some(edge), wants_edge, context);
-    // A mistake in the file is to be found before anything is noted.
-    let session = open(&LocalEdge::default())?;
-    directory.create()?;
-    let addresses = session.platform.local_cloudflare().await.map_err(from_trouble)?;
-    // It holds the ports.
-    drop(session);
-    let edge = LocalEdge::at(addresses);
-    edge.write(&directory)?;
-    open(&edge)
+    // A session holds the ports that it has chosen, and asks the Cloudflare that it was opened with. Between two sessions
+    // another `up` may take a port: only one that finds noted what it has chosen itself is right.
+    for _ in 0..ATTEMPTS {
+        let noted = LocalEdge::read(&directory).unwrap_or_default();
+        // A mistake in the file is found before anything is noted.
+        let session = Session::for_up(source, Some(&noted), wants_edge, context)?;
+        directory.create()?;
+        let chosen = LocalEdge::at(session.platform.local_cloudflare().await.map_err(from_trouble)?);
+        if chosen == noted {
+            return Ok(session);
+        }
+        chosen.write(&directory)?;
+    }
+    Err(Error::Directory {
+        action: "choose ports for",
+        path: directory.root().to_owned(),
+        cause: std::io::ErrorKind::AddrInUse.into(),
+    }
+    .into())
 }
 
 async fn foreground(session: &Session, context: &Context) -> Result<ExitCode, Failure> {

@@ -159,11 +159,14 @@ impl Front {
     }
 }
 
+/// How many bytes of an upgraded connection are copied at once: a publisher sends many messages in one write.
+const AT_ONCE: usize = 64 * 1024;
+
 /// Copies bytes between the two sides of an upgraded connection.
 async fn join(client: hyper::upgrade::OnUpgrade, worker: hyper::upgrade::OnUpgrade) {
     let (Ok(client), Ok(worker)) = tokio::join!(client, worker) else { return };
     let (mut client, mut worker) = (TokioIo::new(client), TokioIo::new(worker));
-    let _ = tokio::io::copy_bidirectional(&mut client, &mut worker).await;
+    let _ = tokio::io::copy_bidirectional_with_sizes(&mut client, &mut worker, AT_ONCE, AT_ONCE).await;
 }
 
 #[cfg(test)]
