@@ -8,7 +8,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output, Stdio};
 use tempfile::TempDir;
-use windlass_tests::cloudflare::file;
+use windlass_tests::edge_fleet::file;
 use windlass_tests::{Fleet, edge, http_client};
 
 /// `windlass sandbox cloudflare`, until it is dropped.
