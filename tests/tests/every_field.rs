@@ -309,9 +309,46 @@ const FLAG: &str = "[flags.edge]\npercent = 10\nenv = \"EDGE\"\ndescription = \"
 const ALERT: &str = "[alerts.lag]\nmetric = \"lag\"\nabove = 10\nlasting = \"1m\"\nseverity = \"critical\"\nnotify = { env = \"HOOK\" }\n\n[streams.ORDERS]";
 const SYNADIA: &str =
     "[platforms.synadia]\nsystem = \"OWN\"\ntoken = { env = \"TOKEN\" }\n\n[streams.ORDERS]";
-const CLOUDFLARE: &str = "[platforms.cloudflare]\naccount_id = { env = \"ID\" }\napi_token = { env = \"TOKEN\" }\n\n[streams.ORDERS]";
+const CLOUDFLARE: &str = "[platforms.cloudflare]\naccount_id = { env = \"ID\" }\napi_token = { env = \"TOKEN\" }\n\n[clusters.far]\nplatform = \"cloudflare\"\n\n[streams.ORDERS]";
 const AT_CLOUDFLARE: &str = "[clusters.far]\nplatform = \"cloudflare\"\nregions = { weur = { min = 1, max = 4 } }\ninstance = \"lite\"\nsleep_after = \"1m\"\n\n[streams.ORDERS]";
-const NO_PLATFORM: &str = "cannot apply the platform cloudflare";
+
+/// Assumptions under which nothing is used but what a row says, and a cluster at Cloudflare that they are about.
+const IDLE: &str = "awake_percent = 0\nconnections = 0\nmessages_per_second = 0\nfan_out = 0\nidle_cpu_percent = 0\nworker_cpu_millis = 0\nmessage_cpu_micros = 0\nstored = 0\n";
+const FAR: &str = "[clusters.far]\nplatform = \"cloudflare\"\nregions = { weur = { max = 1 } }\njetstream = { domain = \"far\" }\n\n";
+
+/// What is assumed, and what it then costs, in dollars and to the last digit. `cost.rs` in the crate has the arithmetic of
+/// bills; here it is shown that each key arrives.
+#[rustfmt::skip] // A line is a row.
+const COSTS: &[(&str, bool, &str, &str)] = &[
+    // Three machines of one's own, 16.88 each.
+    ("cost.machines", false, "machines = \"own\"", "50.64"),
+    // Droplets: 12 with 2 GiB, 6 with 1 GiB.
+    ("cost.machine.vcpus", false, "machines = \"digital-ocean\"\nmachine = { vcpus = 1 }", "36"),
+    ("cost.machine.memory", false, "machines = \"digital-ocean\"\nmachine = { vcpus = 1, memory = \"1GiB\" }", "18"),
+    // Fargate: 3 × 730 h × (0.04048 + 2 × 0.004445 + 10 GB × 0.000111 + 0.005), and a balancer for 16.425.
+    ("cost.machine.disk", false, "machines = \"aws-fargate\"\nmachine = { vcpus = 1, memory = \"2GiB\", disk = \"30GB\" }", "137.9262"),
+    // 90 GiB on Droplets of 75: 15 × 0.10.
+    ("cost.stored", false, "machines = \"digital-ocean\"\nmachine = { vcpus = 1, memory = \"1GiB\" }\nstored = \"30GiB\"", "19.5"),
+    ("cost.prices", false, "machines = \"own\"\nprices = \"own.toml\"", "88.14"),
+    ("cost.awake_percent", true, "awake_percent = 100", "12.03044"),
+    ("cost.list_prices", true, "awake_percent = 100\nlist_prices = true", "16.51064"),
+    ("cost.idle_cpu_percent", true, "awake_percent = 100\nidle_cpu_percent = 1", "12.10604"),
+    // 30,417 connections × (0.30 + 0.15 + 0.50) ÷ 1,000,000; and 10 ms each × 0.02 ÷ 1,000,000.
+    ("cost.connections", true, "list_prices = true\nconnections = 1000", "5.02889615"),
+    ("cost.worker_cpu_millis", true, "list_prices = true\nconnections = 1000\nworker_cpu_millis = 10", "5.03497955"),
+    // 262.8 M messages ÷ 20 × 0.15; 10 µs each; 1,000 bytes to one client are 262.8 GB × 0.025; and 2,000.
+    ("cost.messages_per_second", true, "awake_percent = 100\nlist_prices = true\nmessages_per_second = 100", "18.48164"),
+    ("cost.message_cpu_micros", true, "awake_percent = 100\nlist_prices = true\nmessages_per_second = 100\nmessage_cpu_micros = 10", "18.5342"),
+    ("cost.fan_out", true, "awake_percent = 100\nlist_prices = true\nmessages_per_second = 100\nfan_out = 1\nmessage_size = \"1KB\"", "25.05164"),
+    ("cost.message_size", true, "awake_percent = 100\nlist_prices = true\nmessages_per_second = 100\nfan_out = 1\nmessage_size = \"2KB\"", "31.62164"),
+    // 3,041,667 webhooks × (0.30 + 0.15 + 0.50 + 2 × 1.00 + 2 × 0.001) ÷ 1,000,000.
+    ("cost.webhooks_per_day", true, "list_prices = true\nwebhooks_per_day = 100000", "13.979000984"),
+    ("cost.objects.stored", true, "list_prices = true\nobjects = { stored = \"100GB\" }", "6.5"),
+    ("cost.objects.writes", true, "list_prices = true\nobjects = { writes = 1000000 }", "9.5"),
+    ("cost.objects.reads", true, "list_prices = true\nobjects = { reads = 1000000 }", "5.36"),
+    // What leaves R2 is free; of S3, 100 GB at 0.09.
+    ("cost.objects.egress", false, "list_prices = true\nobjects = { egress = \"100GB\" }\n\n[state]\nstore = \"s3://bucket/prefix\"", "9"),
+];
 
 /// What is refused, or does nothing, and says so.
 #[rustfmt::skip] // A line is a row.
@@ -321,11 +358,13 @@ const REFUSALS: &[(&str, &str, &str, Refusal)] = &[
     ("platforms.self-hosted.hosts", "[streams.ORDERS]", "[platforms.self-hosted]\nhosts = [\"ssh://nats@10.0.0.5\"]\n\n[streams.ORDERS]", Mistake("WL0107")),
     ("platforms.synadia.system", "[streams.ORDERS]", SYNADIA, Unused("platforms.synadia")),
     ("platforms.synadia.token", "[streams.ORDERS]", SYNADIA, Unused("platforms.synadia")),
-    ("platforms.cloudflare.account_id", "[streams.ORDERS]", CLOUDFLARE, Unused("platforms.cloudflare")),
-    ("platforms.cloudflare.api_token", "[streams.ORDERS]", CLOUDFLARE, Unused("platforms.cloudflare")),
+    ("platforms.cloudflare.account_id", "[streams.ORDERS]", CLOUDFLARE, Ends("WL0650")),
+    ("platforms.cloudflare.api_token", "[streams.ORDERS]", CLOUDFLARE, Ends("WL0650")),
     ("clusters.*.platform", "[streams.ORDERS]", "[clusters.far]\nplatform = \"synadia\"\n\n[streams.ORDERS]", Blocked("cluster.far", "cannot apply the platform synadia")),
-    ("clusters.*.regions.*.min", "[streams.ORDERS]", AT_CLOUDFLARE, Blocked("cluster.far", NO_PLATFORM)),
+    ("clusters.*.regions.*.min", "[streams.ORDERS]", AT_CLOUDFLARE, Ends("WL0650")),
     ("clusters.*.regions.*.max", "[clusters.side]", "[clusters.side]\nregions = { weur = { max = 2 } }", Mistake("WL0133")),
+    ("clusters.*.advertise", "[clusters.side]", "[clusters.side]\nadvertise = \"nats://side.example\"", Mistake("WL0119")),
+    ("clusters.*.image", "[clusters.side]", "[clusters.side]\nimage = \"nats:1\"", Mistake("WL0133")),
     ("clusters.*.instance", "[clusters.side]", "[clusters.side]\ninstance = \"lite\"", Mistake("WL0133")),
     ("clusters.*.sleep_after", "[clusters.side]", "[clusters.side]\nsleep_after = \"1m\"", Mistake("WL0133")),
     ("clusters.*.version", "[clusters.side]", "[clusters.side]\nversion = \"2.99.0\"", Blocked("server.side-0", "2.99.0")),
@@ -393,7 +432,9 @@ fn every_field_has_its_row() {
     let fields = fields(&serde_json::from_slice(&output.stdout).unwrap());
     assert!(fields.len() > 100, "{fields:?}");
     let changes = CHANGES.iter().chain(OF_THREE).chain(JOINED).map(|(field, ..)| *field);
-    let rows = changes.chain(REFUSALS.iter().map(|(field, ..)| *field)).chain(STATE.iter().copied());
+    let costs = COSTS.iter().map(|(field, ..)| *field);
+    let rows =
+        changes.chain(REFUSALS.iter().map(|(field, ..)| *field)).chain(STATE.iter().copied()).chain(costs);
     let mut seen = BTreeSet::new();
     for row in rows {
         assert!(fields.contains(row), "the row {row} has no field");
@@ -662,6 +703,38 @@ fn check_refused(fleet: &Fleet, field: &str, refusal: &Refusal) {
             let note = said.lines().find(|line| line.contains("this version does nothing with it"));
             assert!(note.is_some_and(|note| note.contains(&format!("[{what}]"))), "{field}: {said}");
         }
+    }
+}
+
+/// The keys of [cost] change no server, and what `windlass cost estimate` says.
+#[test]
+fn what_is_assumed_is_what_is_counted_with() {
+    let ports = Ports::new(
+        &["client", "websocket", "monitor", "leaf", "listen"],
+        &[("edge", 1), ("side", 1), ("other", 1)],
+    );
+    let file = ports.fill(LIVE);
+    let file = file.trim_end();
+    let fleet = Fleet::of(file);
+    let own = "[[price]]\nid = \"own.server\"\nprice = \"1200\"\nread = \"2026-11-01\"\n";
+    fs::write(fleet.path().join("own.toml"), own).unwrap();
+    let cost = |before: &str, assumed: &str| {
+        let said: Vec<&str> =
+            assumed.lines().filter_map(|line| line.split_once(" = ")).map(|(key, _)| key).collect();
+        let rest = IDLE.lines().filter(|line| !said.iter().any(|key| line.starts_with(&format!("{key} = "))));
+        let rest = rest.collect::<Vec<_>>().join("\n");
+        fleet.write(&format!("{file}\n{before}[cost]\n{rest}\n{assumed}\n"));
+        let output = fleet.run(&["cost", "estimate", "--format", "json"]);
+        assert!(output.status.success(), "{assumed}: {output:?}");
+        let estimate: Value = serde_json::from_slice(&output.stdout).unwrap();
+        estimate["environments"][0]["total_exact"].as_str().unwrap().to_owned()
+    };
+    assert_eq!((cost("", ""), cost(FAR, "")), ("0".to_owned(), "5".to_owned()));
+    for (field, at_cloudflare, assumed, total) in COSTS {
+        // The file ends with [github].
+        let received = if *field == "cost.webhooks_per_day" { "receive_at = \"edge\"\n\n" } else { "" };
+        let before = if *at_cloudflare { FAR } else { "" };
+        assert_eq!(cost(&format!("{received}{before}"), assumed), *total, "{field}");
     }
 }
 

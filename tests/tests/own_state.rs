@@ -8,7 +8,6 @@ use std::fs;
 use std::process::{Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 use windlass_engine::store::{Store as _, Versioned, conformance};
 use windlass_state::blobs::{Blobs, Bucket, Service};
 use windlass_state::keys::{Keys, generate};
@@ -496,7 +495,6 @@ async fn up_brings_a_local_r2_that_the_state_can_be_in() {
     assert_eq!(fleet.run(&["status"]).status.code(), Some(1), "nothing runs");
     assert_eq!(state_ok(&fleet, &["show"])["addresses"], json!([]));
     assert_eq!(windlass_tests::tools::end_processes_of(fleet.path()), [] as [String; 0]);
-    tokio::time::sleep(Duration::from_millis(1)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -34,11 +34,11 @@ mod value;
 pub use code::{CODES, title};
 pub use mistake::{Mistake, Mistakes};
 pub use model::{
-    Account, Acknowledge, Alert, AlertMetric, Cloudflare, Cluster, Compression, Consumer, Deliver, Discard,
-    Environments, Exchange, Export, Flag, Fleet, Github, Identity, Import, Instance, JetStream,
-    JetStreamAccess, Jurisdiction, KvBucket, Limits, ObjectBucket, PlatformName, Platforms, Ports, ReceiveAt,
-    Region, Retention, Rollout, Scaling, ScalingMetric, SelfHosted, Severity, Spool, State, Storage, Stream,
-    Synadia, TlsUse, User,
+    Account, Acknowledge, Alert, AlertMetric, Cloudflare, Cluster, Compression, Consumer, Cost, Deliver,
+    Discard, Environments, Exchange, Export, Flag, Fleet, Github, Identity, Import, Instance, JetStream,
+    JetStreamAccess, Jurisdiction, KvBucket, Limits, Machine, Machines, ObjectBucket, Objects, PlatformName,
+    Platforms, Ports, ReceiveAt, Region, Retention, Rollout, Scaling, ScalingMetric, SelfHosted, Severity,
+    Spool, State, Storage, Stream, Synadia, TlsUse, User,
 };
 pub use print::print;
 pub use schema::schema;
@@ -124,6 +124,14 @@ pub fn parse_bytes_environment(
     }
 }
 
+/// The names of a file's environments, in the order of the alphabet; none where the file is not TOML.
+#[must_use]
+pub fn environment_names(source: &[u8]) -> Vec<String> {
+    let table = std::str::from_utf8(source).ok().and_then(|text| text.parse::<toml::Table>().ok());
+    let environments = table.as_ref().and_then(|table| table.get("environments")?.as_table());
+    environments.map(|table| table.keys().cloned().collect()).unwrap_or_default()
+}
+
 /// The fleet that runs where no file is given: the repository's `windlass.toml`.
 #[must_use]
 pub fn embedded() -> &'static str {
@@ -160,6 +168,13 @@ mod tests {
         let fleet = parse(&short, "windlass.toml").unwrap_or_else(|mistakes| panic!("{mistakes}"));
         assert_eq!(fleet.name(), "acme");
         assert!(fleet.github_stream().is_some());
+    }
+
+    #[test]
+    fn environments_have_names() {
+        let file = b"[environments.b]\n[environments.a.cost]\nfan_out = 2\n";
+        assert_eq!(environment_names(file), ["a", "b"]);
+        assert!(environment_names(b"no = toml = here").is_empty());
     }
 
     #[test]

@@ -5,12 +5,12 @@
 use proptest::prelude::*;
 use std::net::{IpAddr, SocketAddr};
 use windlass_fleet::{
-    Account, Acknowledge, Alert, AlertMetric, Bytes, Cloudflare, Cluster, Compression, Consumer, Deliver,
-    Discard, Exchange, Export, Flag, Fleet, Github, Identity, Import, Instance, JetStream, JetStreamAccess,
-    Jurisdiction, KvBucket, Limits, Line, Name, ObjectBucket, Period, PlatformName, Platforms, Ports,
-    ReceiveAt, Region, Retention, Rollout, Scaling, ScalingMetric, SecretSource, SelfHosted, Severity, Spool,
-    State, Storage, Stream, SubjectPattern, Synadia, Sync, TlsUse, User, embedded, parse, parse_bytes,
-    parse_environment, print,
+    Account, Acknowledge, Alert, AlertMetric, Bytes, Cloudflare, Cluster, Compression, Consumer, Cost,
+    Deliver, Discard, Exchange, Export, Flag, Fleet, Github, Identity, Import, Instance, JetStream,
+    JetStreamAccess, Jurisdiction, KvBucket, Limits, Line, Machine, Machines, Name, ObjectBucket, Objects,
+    Period, PlatformName, Platforms, Ports, ReceiveAt, Region, Retention, Rollout, Scaling, ScalingMetric,
+    SecretSource, SelfHosted, Severity, Spool, State, Storage, Stream, SubjectPattern, Synadia, Sync, TlsUse,
+    User, embedded, parse, parse_bytes, parse_environment, print,
 };
 
 fn pick<T: Clone + std::fmt::Debug + 'static>(all: &[T]) -> impl Strategy<Value = T> + use<T> {
@@ -123,6 +123,39 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn cost()(
+        machines in proptest::sample::select(Machines::ALL),
+        (vcpus, memory, disk) in (1..=1024_u32, 128..1000_u64, 1..1000_u64),
+        (awake_percent, idle_cpu_percent, fan_out) in (0..=100_u32, 0..=100_u32, 0..=1_000_000_u32),
+        (connections, messages_per_second, webhooks_per_day) in (0..=1_000_000_000_u64, 0..=1_000_000_000_u64, 0..=1_000_000_000_u64),
+        (message_size, stored, object_size, egress) in (1..=(64_u64 << 20), any::<u64>(), any::<u64>(), any::<u64>()),
+        (writes, reads) in (0..=i64::MAX as u64, 0..=i64::MAX as u64),
+        (message_cpu_micros, worker_cpu_millis) in (0..=1_000_000_u32, 0..=1_000_000_u32),
+        list_prices in any::<bool>(),
+        prices in proptest::option::of("[a-z]{1,9}\\.toml"),
+    ) -> Cost {
+        let (stored, object_size, egress) = (Bytes::new(stored), Bytes::new(object_size), Bytes::new(egress));
+        Cost {
+            machines,
+            machine: Machine { vcpus, memory: Bytes::mib(memory), disk: Bytes::gib(disk) },
+            awake_percent,
+            connections,
+            messages_per_second,
+            message_size: Bytes::new(message_size),
+            fan_out,
+            webhooks_per_day,
+            stored,
+            objects: Objects { stored: object_size, writes, reads, egress },
+            message_cpu_micros,
+            idle_cpu_percent,
+            worker_cpu_millis,
+            list_prices,
+            prices: prices.map(|file| file.parse().unwrap()),
+        }
+    }
+}
+
+prop_compose! {
     fn alert()(
         metric in pick(AlertMetric::ALL),
         above in 0..=i64::MAX as u64,
@@ -171,23 +204,27 @@ fn operated(fleet: Fleet) -> impl Strategy<Value = Fleet> {
         rollout(),
         proptest::collection::btree_map(name(), flag, 0..3),
         proptest::collection::btree_map(name(), alert(), 0..3),
-        state(),
+        (state(), cost()),
         platforms,
     )
-        .prop_map(move |(edge, scaling, rollout, flags, alerts, state, (cloudflare, synadia))| {
-            let mut fleet = fleet.clone();
-            let hub = fleet.clusters.keys().next().cloned().unwrap();
-            if let Some((mut edge, joins)) = edge {
-                edge.leaf_of = joins.then(|| hub.clone());
-                fleet.clusters.insert("zzz-edge-of-all".parse().unwrap(), edge);
-            }
-            fleet.scaling = scaling.map(|scaling| (hub, scaling)).into_iter().collect();
-            (fleet.rollout, fleet.flags, fleet.alerts, fleet.state) = (rollout, flags, alerts, state);
-            fleet.platforms.cloudflare =
-                cloudflare.map(|(account_id, api_token)| Cloudflare { account_id, api_token });
-            fleet.platforms.synadia = synadia.map(|token| Synadia { system: "NGS".parse().unwrap(), token });
-            fleet
-        })
+        .prop_map(
+            move |(edge, scaling, rollout, flags, alerts, (state, cost), (cloudflare, synadia))| {
+                let mut fleet = fleet.clone();
+                let hub = fleet.clusters.keys().next().cloned().unwrap();
+                if let Some((mut edge, joins)) = edge {
+                    edge.leaf_of = joins.then(|| hub.clone());
+                    fleet.clusters.insert("zzz-edge-of-all".parse().unwrap(), edge);
+                }
+                fleet.scaling = scaling.map(|scaling| (hub, scaling)).into_iter().collect();
+                (fleet.rollout, fleet.flags, fleet.alerts, fleet.state) = (rollout, flags, alerts, state);
+                fleet.cost = cost;
+                fleet.platforms.cloudflare =
+                    cloudflare.map(|(account_id, api_token)| Cloudflare { account_id, api_token });
+                fleet.platforms.synadia =
+                    synadia.map(|token| Synadia { system: "NGS".parse().unwrap(), token });
+                fleet
+            },
+        )
 }
 
 prop_compose! {
@@ -558,11 +595,12 @@ proptest! {
 
     /// An environment is what one would get by writing its values into the file.
     #[test]
-    fn an_environment_is_the_file_with_its_values_written_in(fleet in fleet(), other in fleet(), keys in any::<u8>()) {
+    fn an_environment_is_the_file_with_its_values_written_in(fleet in fleet(), other in fleet(), keys in any::<u16>()) {
         let base = print(&fleet).parse::<toml::Table>().unwrap();
         let part = print(&other).parse::<toml::Table>().unwrap();
         // Parts that can stand for themselves, so that most overlays are valid.
-        let tables = ["accounts", "kv", "rollout", "flags", "alerts", "state", "consumers", "clusters"];
+        let tables =
+            ["accounts", "kv", "rollout", "flags", "alerts", "state", "consumers", "clusters", "cost"];
         let chosen = tables.iter().enumerate().filter(|(bit, _)| keys & (1 << bit) != 0);
         let overlay: toml::Table =
             chosen.filter_map(|(_, key)| Some(((*key).to_owned(), part.get(*key)?.clone()))).collect();

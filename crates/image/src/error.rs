@@ -199,7 +199,7 @@ impl Error {
             Self::Unreachable { .. } => "check name and port of the registry, and push again: it goes on".into(),
             Self::Mismatch { .. } => "somebody else pushes to this tag: choose another, or push by turns".into(),
             Self::Cloudflare { .. } => {
-                "the API token needs the account's permission `Workers Containers: Edit`; see Cloudflare's code".into()
+                "the API token needs the permission \"Account · Containers · Edit\"; see Cloudflare's code".into()
             }
             Self::NoAccount { .. } => "set CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_API_TOKEN".into(),
         }

@@ -175,16 +175,25 @@ impl Layout {
             let (reference, path) = (reference.to_owned(), self.path.clone());
             return Err(Error::NoSuchImage { reference, path, known: self.names()? });
         };
-        let bytes = self.document(entry)?;
+        self.image_of(reference, self.document(entry)?)
+    }
+
+    /// The image of a manifest that lies elsewhere, while its blobs lie here.
+    ///
+    /// # Errors
+    /// When it is no manifest, or the configuration that it names is damaged or not here.
+    pub fn image_of(&self, reference: &str, bytes: Vec<u8>) -> Result<Image, Error> {
         let damaged = |descriptor: &Descriptor, error: serde_json::Error| Error::Damaged {
             path: self.blob(descriptor).unwrap_or_default(),
             why: error.to_string(),
         };
-        let manifest: ImageManifest =
-            serde_json::from_slice(&bytes).map_err(|error| damaged(entry, error))?;
+        let manifest: ImageManifest = serde_json::from_slice(&bytes).map_err(|error| Error::NotALayout {
+            path: self.path.clone(),
+            why: format!("{reference} has no manifest of an image: {error}"),
+        })?;
         let configuration: ImageConfiguration = serde_json::from_slice(&self.document(manifest.config())?)
             .map_err(|error| damaged(manifest.config(), error))?;
-        let digest = entry.digest().to_string();
+        let digest = digest::of(&bytes);
         Ok(Image { reference: reference.to_owned(), digest, manifest, bytes, configuration })
     }
 
@@ -240,6 +249,10 @@ impl Layout {
         match layer.media_type() {
             MediaType::ImageLayer => Ok(Box::new(file)),
             MediaType::ImageLayerGzip => Ok(Box::new(GzDecoder::new(file))),
+            // As Docker's own tools still name it.
+            MediaType::Other(name) if name == "application/vnd.docker.image.rootfs.diff.tar.gzip" => {
+                Ok(Box::new(GzDecoder::new(file)))
+            }
             other => Err(damaged(format!("a layer of the kind {other} is not understood"))),
         }
     }

@@ -12,8 +12,8 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    agent, apply, certificates, cloudflare, completion, creds, doctor, down, events, explain, image, init,
-    logs, nats, plan, receive, sandbox, schema, state, state_records, status, topology, up, validate,
+    agent, apply, certificates, cloudflare, completion, cost, creds, doctor, down, events, explain, image,
+    init, logs, nats, plan, receive, sandbox, schema, state, state_records, status, topology, up, validate,
 };
 use crate::context::{Context, Format};
 use crate::failure::{Error, Failure};
@@ -97,7 +97,7 @@ pub struct Global {
     /// Its part of the file is [environments.NAME]. Each environment has a directory of its own: see --directory.
     #[arg(long, global = true, value_name = "NAME", env = "WINDLASS_ENVIRONMENT")]
     pub environment: Option<String>,
-    /// How to print results: `text` for people, `json` for scripts
+    /// How to print results: `text` for people, `json` for scripts; `cost` has `markdown` and `csv`, too
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text", hide_possible_values = true)]
     pub format: Format,
     /// When to use colour: auto, always or never
@@ -138,7 +138,7 @@ pub enum Command {
     /// Write a fleet file to begin with
     #[command(long_about = init::LONG_ABOUT)]
     Init(init::Args),
-    /// Start NATS and the receiver on this machine
+    /// Start NATS, the receiver and a local R2 on this machine
     #[command(long_about = up::LONG_ABOUT)]
     Up(up::Args),
     /// Stop what `up` started; the data stays
@@ -161,6 +161,9 @@ pub enum Command {
     /// Show what an apply would do
     #[command(long_about = plan::LONG_ABOUT)]
     Plan(plan::Args),
+    /// Say what it costs: compare platforms, estimate this fleet, check a limit
+    #[command(long_about = cost::LONG_ABOUT)]
+    Cost(cost::Args),
     /// Make the fleet what the file says
     #[command(long_about = apply::LONG_ABOUT)]
     Apply(apply::Args),

@@ -12,6 +12,17 @@ pub enum Format {
     Text,
     /// One JSON document on standard output (a stream of events: one a line), for scripts.
     Json,
+    /// A table for a page or a comment. Only of results that are tables.
+    Markdown,
+    /// A table for a spreadsheet. Only of results that are tables.
+    Csv,
+}
+
+impl Format {
+    /// Whether only results that are tables have it.
+    pub fn is_table(self) -> bool {
+        matches!(self, Self::Markdown | Self::Csv)
+    }
 }
 
 /// The global options, resolved.

@@ -71,7 +71,6 @@ impl Failure {
     }
 
     /// The failure's parts: code, message, help, exit code. `None` when there is nothing to say.
-    #[cfg(test)]
     pub fn parts(&self) -> Option<(&str, &str, &str, u8)> {
         match self.0.as_ref() {
             Kind::Said { code, message, help, exit } => Some((code, message, help, *exit)),
@@ -279,6 +278,34 @@ pub enum Error {
         /// What the system says.
         cause: io::Error,
     },
+    /// A month costs more than was allowed.
+    #[error("a month costs {total}, which is more than {max}")]
+    TooExpensive {
+        /// What it costs.
+        total: String,
+        /// What was allowed.
+        max: String,
+    },
+    /// `cost explain` was asked for a line that no bill has.
+    #[error("no bill has a line {asked}")]
+    UnknownLine {
+        /// What was asked for.
+        asked: String,
+        /// The lines that there are.
+        known: Vec<String>,
+    },
+    /// No server answered that could be measured.
+    #[error("no server of this fleet answers in {directory}, so there is nothing to measure", directory = directory.display())]
+    NothingMeasured {
+        /// The run directory.
+        directory: PathBuf,
+    },
+    /// A part of the fleet has no price.
+    #[error("what a month costs cannot be said: {what}")]
+    NoPrice {
+        /// What has none.
+        what: String,
+    },
 }
 
 impl Error {
@@ -309,6 +336,10 @@ impl Error {
             Self::NoEdgeInFile => "WL0440",
             Self::NoNatsCli => "WL0426",
             Self::NatsCli { .. } => "WL0427",
+            Self::TooExpensive { .. } => "WL0435",
+            Self::UnknownLine { .. } => "WL0436",
+            Self::NothingMeasured { .. } => "WL0437",
+            Self::NoPrice { .. } => "WL0438",
         }
     }
 
@@ -329,6 +360,7 @@ impl Error {
                 | Self::UnknownUser { .. }
                 | Self::UnknownCluster { .. }
                 | Self::NoEdgeInFile
+                | Self::UnknownLine { .. }
         )
     }
 
@@ -389,6 +421,15 @@ impl Error {
                 "install it from https://github.com/nats-io/natscli (Releases), or let a client of yours read \
                  `windlass status --format json`"
                     .into()
+            }
+            Self::TooExpensive { .. } => {
+                "`windlass cost estimate` shows what it is made of, `windlass cost explain LINE` how a line comes about"
+                    .into()
+            }
+            Self::UnknownLine { known, .. } => format!("there are: {}", known.join(", ")),
+            Self::NothingMeasured { directory } => starts_it(Some(directory)),
+            Self::NoPrice { .. } => {
+                "`windlass cost estimate` shows the rest; a price of your own goes into a file (--prices FILE)".into()
             }
             Self::NatsCli { .. } => "check that it is a program for this machine, and that you may run it".into(),
         }

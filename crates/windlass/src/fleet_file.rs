@@ -52,6 +52,11 @@ impl Source {
         self.path.as_ref().map_or_else(|| BUILT_IN.to_owned(), |path| path.display().to_string())
     }
 
+    /// The names of its environments.
+    pub fn environments(&self) -> Vec<String> {
+        windlass_fleet::environment_names(&self.content)
+    }
+
     /// The fleet that the file describes, with an environment laid over it, or every mistake in it.
     pub fn parse(&self, environment: Option<&str>) -> Result<Fleet, Mistakes> {
         windlass_fleet::parse_bytes_environment(&self.content, &self.name(), environment)
@@ -91,7 +96,9 @@ pub fn tell(mistakes: &Mistakes, format: Format) -> Failure {
     let mut err = output::err();
     // That they cannot be printed is nothing that anyone could be told.
     let _ = match format {
-        Format::Text => writeln!(err, "{}", mistakes.render(true).trim_end()),
+        Format::Text | Format::Markdown | Format::Csv => {
+            writeln!(err, "{}", mistakes.render(true).trim_end())
+        }
         Format::Json => {
             let count = mistakes.len();
             let plural = if count == 1 { "" } else { "s" };

@@ -87,7 +87,7 @@ impl Session {
         let directory = RunDirectory::at(&context.directory);
         let edge = LocalEdge::read(&directory);
         let fleet = if edge.is_some() { local_edge::laid_over(fleet) } else { fleet };
-        Self::on(Arc::new(fleet), edge, path, digest, context)
+        Self::on(Arc::new(fleet), edge.as_ref(), path, digest, context)
     }
 
     /// The same, but for the edge: that is none, unless the file has one. What is left of a local one can be deleted.
@@ -96,12 +96,12 @@ impl Session {
             .parse(context.environment.as_deref())
             .map_err(|mistakes| crate::fleet_file::tell(&mistakes, context.format))?;
         let edge = LocalEdge::read(&RunDirectory::at(&context.directory));
-        Self::on(Arc::new(fleet), edge, source.absolute()?, source.digest(), context)
+        Self::on(Arc::new(fleet), edge.as_ref(), source.absolute()?, source.digest(), context)
     }
 
     fn on(
         fleet: Arc<Fleet>,
-        edge: Option<LocalEdge>,
+        edge: Option<&LocalEdge>,
         path: Option<PathBuf>,
         digest: String,
         context: &Context,
@@ -119,7 +119,7 @@ impl Session {
             secrets: secrets_of(&fleet, &directory, base),
         };
         let mut cloudflare = cloudflare_options(&fleet, &directory, base);
-        if let Some(edge) = &edge {
+        if let Some(edge) = edge {
             edge.apply_to(&mut cloudflare, &directory);
         }
         let cloudflare = Cloudflare::new(cloudflare);

@@ -10,6 +10,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use windlass_engine::wanted::{self, edge};
 use windlass_fleet::{Fleet, Name, ReceiveAt};
+use windlass_image::cloudflare::Account;
 use windlass_platforms::cloudflare;
 
 use crate::failure::Error;
@@ -31,23 +32,30 @@ jetstream = { domain = "hub" }
 [clusters.edge]
 platform = "cloudflare"
 leaf_of = "hub"
-jetstream = { domain = "edge" }
+jetstream = { domain = "edge", storage = "2GiB" }
 regions = { weur = { min = 1, max = 2 }, enam = { min = 1, max = 2 } }
 "#;
 
 /// Where the local Cloudflare of a run directory answers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LocalEdge {
     /// The API.
     pub api_url: String,
     /// The Worker.
     pub worker_url: String,
+    /// The container registry, as `ADDRESS:PORT`.
+    #[serde(default)]
+    pub registry: String,
 }
 
 impl LocalEdge {
     /// At these addresses.
-    pub fn at([api, worker]: [std::net::SocketAddr; 2]) -> Self {
-        Self { api_url: format!("http://{api}/client/v4"), worker_url: format!("http://{worker}") }
+    pub fn at([api, worker, registry]: [std::net::SocketAddr; 3]) -> Self {
+        Self {
+            api_url: format!("http://{api}/client/v4"),
+            worker_url: format!("http://{worker}"),
+            registry: registry.to_string(),
+        }
     }
 
     /// The one of a run directory, if it has one.
@@ -74,6 +82,14 @@ impl LocalEdge {
         (options.account_id, options.api_token) = (line(0), line(1));
         options.base.clone_from(&self.api_url);
         options.worker_url = Some(self.worker_url.clone());
+    }
+
+    /// Who asks its API, and where its registry is. Nobody else's Cloudflare is meant in a run directory that has its own.
+    pub fn account(&self, directory: &RunDirectory) -> Option<(Account, String)> {
+        let lines = credentials(directory)?;
+        let [id, token] = <[SecretString; 2]>::try_from(lines).ok()?;
+        let (id, api) = (id.expose_secret().to_owned(), self.api_url.clone());
+        (!self.registry.is_empty()).then(|| (Account { id, token, api }, self.registry.clone()))
     }
 
     /// What scripts get.

@@ -8,6 +8,7 @@ mod cli;
 mod commands;
 mod context;
 mod failure;
+mod fleet_cost;
 mod fleet_file;
 mod fleet_session;
 mod interrupts;

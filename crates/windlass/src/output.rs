@@ -77,7 +77,7 @@ pub fn json(value: &impl Serialize) -> Result<(), Failure> {
 pub fn failure(format: Format, code: &str, message: &str, help: &str) {
     let mut err = err();
     let _ = match format {
-        Format::Text => {
+        Format::Text | Format::Markdown | Format::Csv => {
             let label = paint(AnsiColor::Red.on_default().bold(), format_args!("error[{code}]"));
             writeln!(err, "{label}: {message}").and_then(|()| match help {
                 "" => Ok(()),

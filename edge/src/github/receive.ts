@@ -11,7 +11,7 @@ import { parseSignature, verify } from "./signature.ts";
 export const MAX_BODY = 26_214_400;
 
 /** How long a body may take to arrive: GitHub waits 10 seconds for the answer. */
-const BODY_PATIENCE = 6_000;
+const BODY_PATIENCE = 5_000;
 
 const EVENT = /^[A-Za-z0-9_-]{1,64}$/;
 const DELIVERY = /^[A-Za-z0-9._-]{1,128}$/;

@@ -171,7 +171,7 @@ export class Outbox extends DurableObject<Env> {
                 const first = await this.#queue.first(order);
                 if (first === undefined) return progressed;
                 await this.#publisher.publish(first.event, Date.now() + drainPatience(first.size));
-                await this.#queue.remove(first.id, first.size, first.event);
+                await this.#queue.remove(first);
                 this.#delivered += 1;
                 progressed = true;
             }

@@ -2,6 +2,7 @@
 // it is put there before its row is written, so a row never points at nothing.
 
 import type { Event } from "../github/event.ts";
+import { log } from "../log.ts";
 
 /** A larger body goes to R2: a row of Durable Objects' SQLite holds 2 MB. */
 const MAX_ROW = 1_000_000;
@@ -19,11 +20,20 @@ type Row = {
     id: number;
     delivery: string;
     subject: string;
-    ordering: string;
     headers: string;
     body: ArrayBuffer | null;
+    object: string | null;
     size: number;
 };
+
+/** An event out of the queue. */
+export interface Waiting {
+    id: number;
+    size: number;
+    /** Where in R2 its body lies, if it does. */
+    object: string | null;
+    event: Event;
+}
 
 /** How an event was put into the queue. */
 export type Put = "queued" | "full";
@@ -54,6 +64,7 @@ export class Queue {
                 ordering TEXT NOT NULL,
                 headers TEXT NOT NULL,
                 body BLOB,
+                object TEXT,
                 size INTEGER NOT NULL,
                 taken INTEGER NOT NULL
             );
@@ -103,26 +114,20 @@ export class Queue {
         ) {
             return "full";
         }
-        const inRow = event.body.length <= MAX_ROW;
-        if (!inRow) {
-            this.#reserved.events += 1;
-            this.#reserved.bytes += size;
-            try {
-                await this.#bucket.put(this.#key(event.delivery), event.body);
-            } finally {
-                this.#reserved.events -= 1;
-                this.#reserved.bytes -= size;
-            }
-            // The same delivery may have come twice meanwhile.
-            if (this.#has(event.delivery)) return "queued";
+        const object = event.body.length <= MAX_ROW ? null : await this.#deposit(event, size);
+        // The same delivery may have come twice meanwhile.
+        if (object !== null && this.#has(event.delivery)) {
+            await this.#discard(object);
+            return "queued";
         }
         this.#sql.exec(
-            "INSERT INTO events (delivery, subject, ordering, headers, body, size, taken) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO events (delivery, subject, ordering, headers, body, object, size, taken) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             event.delivery,
             event.subject,
             event.order,
             event.headers,
-            inRow ? event.body : null,
+            object === null ? event.body : null,
+            object,
             size,
             taken,
         );
@@ -133,39 +138,61 @@ export class Queue {
     }
 
     /** The oldest event of an order, with its body. */
-    async first(order: string): Promise<{ id: number; size: number; event: Event } | undefined> {
+    async first(order: string): Promise<Waiting | undefined> {
         const [row] = this.#sql.exec<Row>(
-            "SELECT id, delivery, subject, ordering, headers, body, size FROM events WHERE ordering = ? ORDER BY id LIMIT 1",
+            "SELECT id, delivery, subject, headers, body, object, size FROM events WHERE ordering = ? ORDER BY id LIMIT 1",
             order,
         );
         if (row === undefined) return undefined;
-        const { id, delivery, subject, headers, size } = row;
-        const bytes = row.body ?? (await this.#read(delivery));
-        return { id, size, event: { delivery, subject, order, headers, body: new Uint8Array(bytes) } };
+        const { id, delivery, subject, headers, object, size } = row;
+        const bytes = object === null ? (row.body ?? new ArrayBuffer(0)) : await this.#read(object);
+        return {
+            id,
+            size,
+            object,
+            event: { delivery, subject, order, headers, body: new Uint8Array(bytes) },
+        };
     }
 
     /** Forgets an event that is in the stream. */
-    async remove(id: number, size: number, event: Event): Promise<void> {
+    async remove({ id, size, object, event }: Waiting): Promise<void> {
         this.#sql.exec("DELETE FROM events WHERE id = ?", id);
         this.#events -= 1;
         this.#bytes -= size;
         const left = (this.#waiting.get(event.order) ?? 1) - 1;
         if (left > 0) this.#waiting.set(event.order, left);
         else this.#waiting.delete(event.order);
-        if (event.body.length > MAX_ROW) await this.#bucket.delete(this.#key(event.delivery));
+        if (object !== null) await this.#discard(object);
     }
 
     #has(delivery: string): boolean {
         return this.#sql.exec("SELECT 1 FROM events WHERE delivery = ?", delivery).toArray().length > 0;
     }
 
-    async #read(delivery: string): Promise<ArrayBuffer> {
-        const object = await this.#bucket.get(this.#key(delivery));
-        if (object === null) throw new Error(`the payload of ${delivery} is not in R2`);
+    /** Puts a body into R2, under a key that nothing else has: a repetition must not take it away from the first. */
+    async #deposit(event: Event, size: number): Promise<string> {
+        this.#reserved.events += 1;
+        this.#reserved.bytes += size;
+        try {
+            const key = `${this.#prefix}/${event.delivery}/${crypto.randomUUID()}`;
+            await this.#bucket.put(key, event.body);
+            return key;
+        } finally {
+            this.#reserved.events -= 1;
+            this.#reserved.bytes -= size;
+        }
+    }
+
+    async #read(key: string): Promise<ArrayBuffer> {
+        const object = await this.#bucket.get(key);
+        if (object === null) throw new Error(`the payload ${key} is not in R2`);
         return object.arrayBuffer();
     }
 
-    #key(delivery: string): string {
-        return `${this.#prefix}/${delivery}`;
+    /** What cannot be deleted now stays: it costs a little, and nothing points at it. */
+    async #discard(key: string): Promise<void> {
+        await this.#bucket.delete(key).catch((error: unknown) => {
+            log("a payload stays in R2", { key, reason: String(error) });
+        });
     }
 }

@@ -12,7 +12,7 @@ use crate::platform::{Difference, FieldChange, Found, How, Loss, Platform, Risk}
 use crate::resource::order;
 use crate::state::State;
 use crate::{Address, Resource};
-pub use render::{Style, render};
+pub use render::{Style, render, render_with};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,7 +1,9 @@
 //! A plan for a person, to be scanned from top to bottom: what, how, why, at what risk.
 
 use super::{Action, Do, Plan};
+use crate::Address;
 use crate::platform::{Loss, Risk};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// How text is coloured: ANSI sequences, or nothing.
@@ -42,6 +44,12 @@ impl Style {
 /// The plan as text.
 #[must_use]
 pub fn render(plan: &Plan, style: Style) -> String {
+    render_with(plan, style, &BTreeMap::new())
+}
+
+/// The plan as text, with a column of somebody else's words beside the actions, such as what each costs.
+#[must_use]
+pub fn render_with(plan: &Plan, style: Style, column: &BTreeMap<Address, String>) -> String {
     let mut out = String::new();
     if plan.is_settled() {
         let _ = writeln!(
@@ -58,7 +66,7 @@ pub fn render(plan: &Plan, style: Style) -> String {
     let width = plan.actions.iter().map(|action| action.address.to_string().chars().count()).max();
     let width = width.unwrap_or(0).min(48);
     for action in &plan.actions {
-        line(&mut out, action, width, style);
+        line(&mut out, action, width, style, column.get(&action.address).map(String::as_str));
     }
     for blocked in &plan.blocked {
         let sign = style.paint("31", "✗");
@@ -92,7 +100,7 @@ fn warnings(out: &mut String, plan: &Plan, style: Style) {
     }
 }
 
-fn line(out: &mut String, action: &Action, width: usize, style: Style) {
+fn line(out: &mut String, action: &Action, width: usize, style: Style, beside: Option<&str>) {
     let sign = style.sign(action.what);
     let address = action.address.to_string();
     let verb = match action.what {
@@ -104,9 +112,10 @@ fn line(out: &mut String, action: &Action, width: usize, style: Style) {
     };
     let risk = style.risk(action.risk);
     let gap = if risk.is_empty() { "" } else { "  " };
+    let beside = beside.map(|beside| format!("  {}", style.paint("36", beside))).unwrap_or_default();
     let _ = writeln!(
         out,
-        "  {sign} {}{:pad$}  {verb}{gap}{risk}  {}",
+        "  {sign} {}{:pad$}  {verb}{gap}{risk}{beside}  {}",
         style.paint("1", &address),
         "",
         style.dim(&action.reason),

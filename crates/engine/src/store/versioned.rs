@@ -35,7 +35,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use windlass_state::blobs::{Condition, Tag};
 use windlass_state::keys::{Keys, generate};
-use windlass_state::store::{self as kept, digest};
+use windlass_state::store as kept;
 
 /// The name of the state itself.
 const STATE: &str = "state.json";
@@ -520,16 +520,6 @@ impl Versioned {
         let tag = self.thread.run(put).await?;
         self.memory.lock().tag = Some(tag);
         Ok(())
-    }
-
-    /// The digest of the current version, to be found in the history.
-    ///
-    /// # Errors
-    /// When the store refuses.
-    pub async fn current_digest(&self) -> Result<Option<String>, Error> {
-        let (store, key) = (self.store.clone(), self.key.clone());
-        let read = self.thread.run(async move { Ok(store.read(&key).await?) }).await?;
-        Ok(read.map(|stored| digest(&stored.content)))
     }
 }
 

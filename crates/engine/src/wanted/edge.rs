@@ -78,7 +78,9 @@ pub fn accounts_apart(fleet: &Fleet) -> Vec<&str> {
 
 /// The bucket of a state that is kept in R2.
 pub(super) fn add_state(all: &mut Vec<Resource>, fleet: &Fleet) {
-    if let Some(StoreAddress::R2(bucket, _)) = &fleet.state.store {
+    // Without access to Cloudflare the bucket is somewhere else, or here: see [`crate::store`].
+    let named = fleet.state.store.as_ref().filter(|_| fleet.platforms.cloudflare.is_some());
+    if let Some(StoreAddress::R2(bucket, _)) = named {
         let body = json!({ "name": bucket, "for": "state" });
         all.push(Resource::new(Address::new(Kind::Bucket, bucket.as_str()), CLOUDFLARE, body));
     }

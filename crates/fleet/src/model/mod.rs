@@ -12,11 +12,13 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use toml::de::DeTable;
 
 mod account;
+mod cost;
 mod operations;
 mod platform;
 mod stored;
 pub use crate::value::Environments;
 pub use account::{Account, Exchange, Export, Import, JetStreamAccess, Limits, User};
+pub use cost::{Cost, Machine, Machines, Objects};
 pub use operations::{
     Alert, AlertMetric, Flag, Jurisdiction, Rollout, Scaling, ScalingMetric, Severity, State,
 };
@@ -57,11 +59,10 @@ table! {
         alerts: BTreeMap<Name, Alert>;
         /// Where Windlass keeps what it knows of the fleet.
         state: State;
+        /// What costs are estimated with.
+        cost: Cost;
         /// Parts of this file by the environment that they are for, laid over the rest of it: `windlass plan --environment NAME`.
         environments: Environments;
-    }
-    later {
-        "cost": "costs come later",
     }
 }
 

@@ -80,6 +80,12 @@ pub struct Varz {
     /// Messages given out since the start.
     #[serde(default)]
     pub out_msgs: u64,
+    /// Bytes of messages taken in since the start.
+    #[serde(default)]
+    pub in_bytes: u64,
+    /// Bytes of messages given out since the start.
+    #[serde(default)]
+    pub out_bytes: u64,
     /// Clients that were too slow, since the start.
     #[serde(default)]
     pub slow_consumers: u64,

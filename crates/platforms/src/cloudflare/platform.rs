@@ -121,6 +121,12 @@ impl Cloudflare {
         self.client.get_or_try_init(open).await
     }
 
+    /// Whether it was said where the Worker answers.
+    #[must_use]
+    pub fn has_address(&self) -> bool {
+        self.options.worker_url.is_some()
+    }
+
     /// Where the Worker answers.
     ///
     /// # Errors

@@ -198,7 +198,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn status(nodes: serde_json::Value) -> Status {
+    fn status(nodes: &serde_json::Value) -> Status {
         serde_json::from_value(json!({
             "version": "v", "config_hash": "h", "regions": { "weur": { "min": 1, "max": 2, "nodes": nodes } },
             "outbox": { "events": 0, "bytes": 0, "oldest_ms": 0, "delivered": 7 },
@@ -209,17 +209,17 @@ mod tests {
     #[test]
     fn a_node_proves_what_it_runs() {
         let good = json!({ "name": "acme-edge-weur-0", "state": "running", "running_version": "2.15.1", "config_hash": "h" });
-        assert_eq!(wrong(&status(json!([good])), "2.15.1", "h"), []);
+        assert_eq!(wrong(&status(&json!([good])), "2.15.1", "h"), []);
         let with = |key: &str, value: &str| {
             let mut node = good.clone();
             node[key] = value.into();
-            wrong(&status(json!([node])), "2.15.1", "h")
+            wrong(&status(&json!([node])), "2.15.1", "h")
         };
         assert!(with("running_version", "2.14.0")[0].0.contains("2.14.0, not 2.15.1"));
         assert_eq!(with("config_hash", "old")[0].1, Some(("weur".to_owned(), 0)));
         assert!(with("state", "failed")[0].0.contains("it failed"));
         assert_eq!(with("state", "asleep")[0].0, "weur: 0 of at least 1 nodes run");
-        assert_eq!(wrong(&status(json!([])), "2.15.1", "h").len(), 1);
-        assert_eq!(wrong(&status(json!([good])), "2.15.1", "other").len(), 2);
+        assert_eq!(wrong(&status(&json!([])), "2.15.1", "h").len(), 1);
+        assert_eq!(wrong(&status(&json!([good])), "2.15.1", "other").len(), 2);
     }
 }

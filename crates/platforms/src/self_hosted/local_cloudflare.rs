@@ -17,33 +17,34 @@ const LOOK: Duration = Duration::from_millis(10);
 /// Asked of the API without a token.
 const ASKED: &str = "/client/v4/user/tokens/verify";
 
-/// The ports that it needs: the API's and the Workers'. Where there is none and none is to be, none.
+/// The ports that it needs: the API's, the Workers' and the registry's. Where there is none and none is to be, none.
 pub(super) fn wishes(options: &Options) -> Vec<(ports::Wish, IpAddr)> {
     if edge::cluster(&options.fleet).is_none() && !options.directory.join(DIRECTORY).is_dir() {
         return Vec::new();
     }
     let wish =
         |what: &str| (ports::Wish { part: format!("{PART}/{what}"), port: 0 }, Ipv4Addr::LOCALHOST.into());
-    vec![wish("api"), wish("worker")]
+    vec![wish("api"), wish("worker"), wish("registry")]
 }
 
-/// The addresses of the API and of the Workers, once their ports are chosen.
-pub(super) fn addresses(options: &Options) -> Option<[SocketAddr; 2]> {
+/// The addresses of the API, of the Workers and of the registry, once their ports are chosen.
+pub(super) fn addresses(options: &Options) -> Option<[SocketAddr; 3]> {
     let last: ports::Choice = super::part::read(&options.directory.join("ports.json")).unwrap_or_default();
     let address = |what: &str| {
         let chosen = last.get(&format!("{PART}/{what}"))?;
         Some(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), chosen.port))
     };
-    Some([address("api")?, address("worker")?])
+    Some([address("api")?, address("worker")?, address("registry")?])
 }
 
 /// The part. It serves the objects of the local R2, so that both have the same buckets.
-pub(super) fn part(options: &Options, [api, worker]: [SocketAddr; 2]) -> Part {
+pub(super) fn part(options: &Options, [api, worker, registry]: [SocketAddr; 3]) -> Part {
     let path = |name: &str| options.directory.join(name).display().to_string();
     let mut arguments: Vec<String> = ["sandbox", "cloudflare", "--directory"].map(str::to_owned).into();
     arguments.push(options.directory.display().to_string());
     arguments.extend(["--r2-directory".to_owned(), path("r2"), "--listen".to_owned(), api.to_string()]);
-    arguments.extend(["--worker-listen".to_owned(), worker.to_string(), "--hide-keys".to_owned()]);
+    arguments.extend(["--worker-listen".to_owned(), worker.to_string()]);
+    arguments.extend(["--registry-listen".to_owned(), registry.to_string(), "--hide-keys".to_owned()]);
     arguments.extend(["--subdomain", "local"].map(str::to_owned));
     Part {
         name: PART.to_owned(),
@@ -55,7 +56,7 @@ pub(super) fn part(options: &Options, [api, worker]: [SocketAddr; 2]) -> Part {
         store: None,
         drain: None,
         loaded: Loaded::default(),
-        listens: vec![api, worker],
+        listens: vec![api, worker, registry],
         token: String::new(),
     }
 }

@@ -169,30 +169,41 @@ async fn look_at_receiver(running: &Running) -> Receiver {
     receiver
 }
 
-/// What there is to see of the local R2, if it is among what runs.
-pub async fn r2(status: &Status) -> Option<R2> {
-    let running = status.parts.values().find(|running| running.part.kind == Kind::R2)?;
-    let mut r2 = R2 {
-        health: Health::Healthy,
-        pid: None,
-        restarts: running.restarts,
-        url: running.part.listens.first().map(|address| url("http", *address)),
-    };
-    match process(running) {
-        Err(health) => r2.health = health,
-        Ok(pid) => {
-            r2.pid = Some(pid);
-            if let Err(reason) = super::r2::health(running).await {
-                r2.health = Health::Impaired(reason);
+/// What there is to see of what stands in for the cloud here, in the order in which it is told.
+pub async fn stand_ins(status: &Status) -> Vec<StandIn> {
+    let of_kind = |kind: Kind| status.parts.values().find(move |running| running.part.kind == kind);
+    let mut all = Vec::new();
+    for running in [Kind::Cloudflare, Kind::R2].into_iter().filter_map(of_kind) {
+        let mut one = StandIn {
+            name: running.part.name.clone(),
+            health: Health::Healthy,
+            pid: None,
+            restarts: running.restarts,
+            url: running.part.listens.first().map(|address| url("http", *address)),
+        };
+        match process(running) {
+            Err(health) => one.health = health,
+            Ok(pid) => {
+                one.pid = Some(pid);
+                let answered = match running.part.kind {
+                    Kind::R2 => super::r2::health(running).await,
+                    _ => super::local_cloudflare::health(running).await,
+                };
+                if let Err(reason) = answered {
+                    one.health = Health::Impaired(reason);
+                }
             }
         }
+        all.push(one);
     }
-    Some(r2)
+    all
 }
 
-/// The local R2.
+/// A local R2 or a local Cloudflare.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct R2 {
+pub struct StandIn {
+    /// The part's name.
+    pub name: String,
     /// How it is.
     pub health: Health,
     /// Its process.

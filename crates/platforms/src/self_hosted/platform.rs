@@ -207,7 +207,7 @@ impl SelfHosted {
     ///
     /// # Errors
     /// When there is no port for them.
-    pub async fn local_cloudflare(&self) -> Result<[std::net::SocketAddr; 2], Trouble> {
+    pub async fn local_cloudflare(&self) -> Result<[std::net::SocketAddr; 3], Trouble> {
         self.choose_ports().await?;
         local_cloudflare::addresses(&self.options)
             .ok_or_else(|| Trouble::new("WL0457", "the local Cloudflare has no port", "run it again"))

@@ -29,6 +29,7 @@ pub use server::{Handle, Request, Service, start};
 use secrecy::SecretString;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Every code of this module, in order. Each has a page in `docs/errors/`.
@@ -53,6 +54,28 @@ pub struct Options {
     pub bucket: Option<String>,
     /// How often one key may be written: `None` for as often as one likes.
     pub write_interval: Option<Duration>,
+    /// Who knows of temporary credentials, if there are any.
+    pub sessions: Option<Arc<dyn Sessions>>,
+}
+
+/// Temporary credentials: what a session token, which comes with each request, says.
+pub trait Sessions: std::fmt::Debug + Send + Sync {
+    /// The credentials of a session token; `None` for one that is none, or has ended.
+    fn keys(&self, token: &str) -> Option<Keys>;
+
+    /// Whether a request may be made with it.
+    fn allows(&self, token: &str, asked: &Asked<'_>) -> bool;
+}
+
+/// What a request with temporary credentials is about.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// Whether it changes something.
+    pub writes: bool,
+    /// The bucket; empty for none.
+    pub bucket: &'a str,
+    /// The key, or the prefix of a listing.
+    pub key: Option<&'a str>,
 }
 
 /// A pair of keys.
@@ -84,6 +107,7 @@ impl Options {
             keys: None,
             bucket: None,
             write_interval: None,
+            sessions: None,
         }
     }
 }

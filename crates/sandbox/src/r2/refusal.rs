@@ -69,6 +69,8 @@ pub enum Refusal {
     NoReplicationConfiguration,
     #[error("Unauthorized")]
     Unauthorized,
+    #[error("Access Denied")]
+    AccessDenied,
     #[error("{0} not implemented")]
     NotImplemented(Cow<'static, str>),
     #[error("The request body terminated unexpectedly")]
@@ -100,7 +102,7 @@ impl Refusal {
             Self::MetadataTooLarge => ("MetadataTooLarge", 400),
             Self::InvalidArgument(_) => ("InvalidArgument", 400),
             Self::InvalidRequest(_) => ("InvalidRequest", 400),
-            Self::WrongCustomerKey => ("AccessDenied", 403),
+            Self::WrongCustomerKey | Self::AccessDenied => ("AccessDenied", 403),
             Self::SignatureDoesNotMatch => ("SignatureDoesNotMatch", 403),
             Self::ContentSha256Mismatch => ("XAmzContentSHA256Mismatch", 400),
             Self::InvalidEncryptionAlgorithm => ("InvalidEncryptionAlgorithmError", 400),

@@ -10,6 +10,7 @@
 //!
 //! A client that nobody here wrote cannot tell it from Debian's `docker-registry`: `tests/tests/registries.rs` asks both the
 //! same. What it has not: tokens, ranges of a blob, referrers.
+//! Whoever runs containers takes images out of it without HTTP ([`Registry::image`]).
 
 mod credentials;
 mod http;
@@ -27,6 +28,7 @@ use std::time::Duration;
 use store::Store;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use windlass_image::{Image, Layout};
 
 /// Every code of this module, in order. Each has a page in `docs/errors/`.
 pub const CODES: &[&str] = &["WL0830", "WL0831", "WL0832"];
@@ -80,6 +82,21 @@ impl Registry {
             Some(desk) => desk.issue(permissions, lasts),
             None => Desk::default().issue(permissions, lasts),
         }
+    }
+
+    /// An image that was pushed, as one that can be unpacked: `name` is its reference behind the registry's address. Of an
+    /// image for several systems, it is the one for this machine. It blocks.
+    ///
+    /// # Errors
+    /// When there is none, in words.
+    pub fn image(&self, name: &str) -> Result<(Layout, Image), String> {
+        let (name, reference) = route::parse_image(name).ok_or("it is no name of an image")?;
+        let architecture = match std::env::consts::ARCH {
+            "x86_64" => "amd64",
+            "aarch64" => "arm64",
+            other => other,
+        };
+        self.inner.store.image(name, reference, architecture)
     }
 
     /// Everything below `/v2/`, to be served alone or merged into another router.

@@ -88,6 +88,21 @@ pub(super) fn parse(path: &str) -> Result<Route<'_>, Refusal> {
     Err(Refusal::NameInvalid)
 }
 
+/// Reads what follows the registry in an image's reference: `NAME:TAG`, `NAME@DIGEST`, or `NAME`, which means `latest`.
+pub(super) fn parse_image(text: &str) -> Option<(&str, Reference<'_>)> {
+    let (name, reference) = match text.split_once('@') {
+        // What a digest says, a tag beside it says no better.
+        Some((name, digest)) => {
+            (name.split(':').next().unwrap_or(name), hex_of(digest).map(Reference::Digest))
+        }
+        None => {
+            let (name, tag) = text.rsplit_once(':').unwrap_or((text, "latest"));
+            (name, is_tag(tag).then_some(Reference::Tag(tag)))
+        }
+    };
+    reference.filter(|_| is_name(name)).map(|reference| (name, reference))
+}
+
 /// The hexadecimal part of a SHA-256 digest.
 pub(super) fn hex_of(digest: &str) -> Option<&str> {
     let hex = digest.strip_prefix("sha256:")?;
@@ -137,6 +152,20 @@ mod tests {
         ok("/v2/n/manifests/2.15.1-production", Route::Manifest { name: "n", reference });
         // A repository may be called as a page is.
         ok("/v2/tags/list/tags/list", Route::Tags { name: "tags/list" });
+    }
+
+    #[test]
+    fn images_are_named_by_tags_and_digests() {
+        let hex = "a".repeat(64);
+        let digest = format!("acc/nats@sha256:{hex}");
+        assert_eq!(parse_image(&digest), Some(("acc/nats", Reference::Digest(&hex))));
+        let both = format!("acc/nats:1@sha256:{hex}");
+        assert_eq!(parse_image(&both), Some(("acc/nats", Reference::Digest(&hex))));
+        assert_eq!(parse_image("acc/nats:2.15.1"), Some(("acc/nats", Reference::Tag("2.15.1"))));
+        assert_eq!(parse_image("acc/nats"), Some(("acc/nats", Reference::Tag("latest"))));
+        for wrong in ["", "acc/../nats:1", "acc/nats:../1", "acc/nats:", "acc/nats@sha256:1", "acc:1/nats"] {
+            assert_eq!(parse_image(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

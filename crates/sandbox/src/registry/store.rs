@@ -1,7 +1,7 @@
 //! Blobs, manifests, tags and uploads as files.
 //!
 //! ```text
-//! blobs/<hex>                                   what is stored, by what it is
+//! oci-layout, blobs/sha256/<hex>                what is stored, by what it is
 //! repositories/<name>/_blobs/<hex>              that the repository has the blob: an empty file
 //! repositories/<name>/_manifests/<hex>          a manifest, and <hex>.type, its media type
 //! repositories/<name>/_tags/<tag>               the hex of a manifest
@@ -9,7 +9,8 @@
 //! ```
 //!
 //! A part of a name never begins with `_`, so that no repository lies in another's files. What is complete is renamed into
-//! its place; an upload that was broken off stays, and goes on where it ends.
+//! its place; an upload that was broken off stays, and goes on where it ends. Blobs lie as in an OCI layout, so that what reads
+//! those reads an image out of here.
 
 use super::refusal::Refusal;
 use super::route::Reference;
@@ -17,10 +18,16 @@ use sha2::{Digest as _, Sha256};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use windlass_image::{Image, Layout};
+
+/// The most indexes that are followed to an image: one, and one in it.
+const DEEPEST: usize = 2;
 
 #[derive(Debug)]
 pub(super) struct Store {
     directory: PathBuf,
+    /// The same directory: its blobs.
+    layout: Layout,
 }
 
 /// A manifest as it was pushed.
@@ -33,13 +40,18 @@ pub(super) struct Manifest {
 
 impl Store {
     pub(super) fn open(directory: &Path) -> io::Result<Self> {
-        fs::create_dir_all(directory.join("blobs"))?;
         fs::create_dir_all(directory.join("repositories"))?;
-        Ok(Self { directory: directory.to_owned() })
+        let layout = Layout::create(directory).map_err(io::Error::other)?;
+        Ok(Self { directory: directory.to_owned(), layout })
     }
 
     fn part(&self, name: &str, part: &str) -> PathBuf {
         self.directory.join("repositories").join(name).join(part)
+    }
+
+    /// Where a blob lies, once it is there.
+    fn place(&self, hex: &str) -> PathBuf {
+        self.directory.join("blobs/sha256").join(hex)
     }
 
     fn exists(&self, name: &str) -> bool {
@@ -48,7 +60,7 @@ impl Store {
 
     /// Where a blob is that the repository has.
     pub(super) fn blob(&self, name: &str, hex: &str) -> Option<PathBuf> {
-        let path = self.directory.join("blobs").join(hex);
+        let path = self.place(hex);
         (self.part(name, "_blobs").join(hex).exists() && path.exists()).then_some(path)
     }
 
@@ -107,7 +119,7 @@ impl Store {
             return Err(Refusal::DigestInvalid);
         }
         lock.sync_all()?;
-        fs::rename(&path, self.directory.join("blobs").join(hex))?;
+        fs::rename(&path, self.place(hex))?;
         Ok(self.link(name, hex)?)
     }
 
@@ -178,6 +190,31 @@ impl Store {
         let bytes = fs::read(&path).map_err(|_| Refusal::ManifestUnknown)?;
         let media_type = fs::read_to_string(path.with_extension("type"))?;
         Ok(Manifest { hex, media_type, bytes })
+    }
+
+    /// An image, to be unpacked. Of an index, the one for this system and `architecture`.
+    pub(super) fn image(
+        &self,
+        name: &str,
+        reference: Reference<'_>,
+        architecture: &str,
+    ) -> Result<(Layout, Image), String> {
+        let mut manifest = self.manifest(name, reference).map_err(|_| "manifest unknown".to_owned())?;
+        for _ in 0..DEEPEST {
+            let parsed: serde_json::Value =
+                serde_json::from_slice(&manifest.bytes).map_err(|error| error.to_string())?;
+            let Some(entries) = parsed["manifests"].as_array() else { break };
+            let fits = |entry: &&serde_json::Value| {
+                entry["platform"]["os"] == "linux" && entry["platform"]["architecture"] == architecture
+            };
+            let fitting = entries.iter().find(fits).and_then(|entry| entry["digest"].as_str());
+            let hex = fitting.and_then(super::route::hex_of);
+            let hex = hex.ok_or_else(|| format!("no image for linux/{architecture} in it"))?;
+            let found = self.manifest(name, Reference::Digest(hex));
+            manifest = found.map_err(|_| "manifest unknown".to_owned())?;
+        }
+        let image = self.layout.image_of(name, manifest.bytes).map_err(|error| error.to_string())?;
+        Ok((self.layout.clone(), image))
     }
 
     /// Deletes a tag, or a manifest with all its tags.

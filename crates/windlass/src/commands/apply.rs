@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 use windlass_engine::apply::{Event, Report};
 use windlass_engine::plan::{Plan, Wish};
 
-use super::plan::{PlanFile, WishArgs, show};
+use super::plan::{PlanFile, WishArgs, cost, show};
 use crate::context::Context;
 use crate::failure::{Failure, INTERRUPTED};
 use crate::fleet_file::Source;
@@ -120,6 +120,18 @@ pub async fn carry_out(
     how: &How,
     context: &Context,
 ) -> Result<ExitCode, Failure> {
+    carry_out_after(Map::new(), session, wish, expected, how, context).await
+}
+
+/// The same, as the last part of a command: `before` is what the JSON document says of the other parts.
+pub async fn carry_out_after(
+    before: Map<String, Value>,
+    session: &Session,
+    wish: &Wish,
+    expected: Option<&Plan>,
+    how: &How,
+    context: &Context,
+) -> Result<ExitCode, Failure> {
     let purpose = if wish.destroy { "destroy" } else { "apply" };
     let interrupts = Interrupts::hear()?;
     let mut locked = session.lock(purpose, Duration::from_secs(how.lock_timeout)).await?;
@@ -136,7 +148,8 @@ pub async fn carry_out(
     // Whoever is asked is shown what for.
     let nobody_reads = context.json() || (context.quiet() && how.yes);
     if !nobody_reads {
-        show(plan)?;
+        let cost = cost(session, &locked.state, plan, wish, context);
+        show(plan, cost.as_ref())?;
     }
     let losses = plan.losses();
     if !losses.is_empty() && !how.allow_data_loss {
@@ -170,7 +183,11 @@ pub async fn carry_out(
     }
     if context.json() {
         let differing: Vec<String> = differing.iter().map(ToString::to_string).collect();
-        output::json(&json!({ "plan": plan, "report": report, "differs_after": differing }))?;
+        let mut document = before;
+        document.insert("plan".to_owned(), json!(plan));
+        document.insert("report".to_owned(), json!(report));
+        document.insert("differs_after".to_owned(), json!(differing));
+        output::json(&document)?;
     } else if !context.quiet() {
         for note in session.platform.notes() {
             output::note(&note);

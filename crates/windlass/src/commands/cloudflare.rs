@@ -12,6 +12,7 @@ mod trial;
 
 use std::process::ExitCode;
 
+use serde_json::{Map, Value, json};
 use windlass_engine::Trouble;
 use windlass_engine::plan::Wish;
 use windlass_engine::wanted;
@@ -58,13 +59,20 @@ enum Part {
     Export(export::Args),
 }
 
+impl Args {
+    /// Whether it is the one that tries the deployed edge.
+    pub const fn tries(&self) -> bool {
+        matches!(self.part, Part::Test(_))
+    }
+}
+
 /// Runs the command.
 pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
     match args.part {
         Part::Setup(args) => setup::run(args, context).await,
         Part::Deploy(args) => deploy::run(args, context).await,
         Part::MigrateState(args) => migrate_state::run(args, context).await,
-        Part::Test(args) => test::run(args, context).await,
+        Part::Test(args) => Box::pin(test::run(args, context)).await,
         Part::Rollback(args) => rollback::run(args, context).await,
         Part::Destroy(args) => destroy::run(args, context).await,
         Part::Export(args) => export::run(args, context).await,
@@ -80,14 +88,23 @@ fn open(file: Option<&std::path::Path>, context: &Context) -> Result<Session, Fa
     Ok(session)
 }
 
-/// Shows what would be done, and does nothing.
-async fn show_only(session: &Session, wish: &Wish, context: &Context) -> Result<ExitCode, Failure> {
+/// Shows what would be done, and does nothing. `before` is what the JSON document says of the command's other parts.
+async fn show_only(
+    before: Map<String, Value>,
+    session: &Session,
+    wish: &Wish,
+    context: &Context,
+) -> Result<ExitCode, Failure> {
     let state = session.look().await?;
     let plan = session.plan(&state, wish).await?.plan;
+    let cost = plan::cost(session, &state, &plan, wish, context);
     if context.json() {
-        output::json(&plan)?;
+        let mut document = before;
+        document.insert("plan".to_owned(), json!(plan));
+        document.insert("cost".to_owned(), json!(cost));
+        output::json(&document)?;
     } else {
-        plan::show(&plan)?;
+        plan::print(&plan, cost.as_ref(), context)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -99,4 +116,30 @@ fn told(trouble: Trouble) -> Failure {
 #[allow(clippy::needless_pass_by_value, reason = "it is what map_err calls")]
 fn refused(error: windlass_platforms::cloudflare::client::Error) -> Failure {
     told(error.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Args as _;
+
+    /// The help of each is a golden file; run the tests with `UPDATE_GOLDEN=1` to take a change over.
+    #[test]
+    fn the_help_is_as_written_down() {
+        let mut command = super::Args::augment_args(
+            clap::Command::new("windlass cloudflare").term_width(100).bin_name("windlass cloudflare"),
+        );
+        command.build();
+        let mut text = String::new();
+        for sub in command.get_subcommands_mut().filter(|sub| sub.get_name() != "help") {
+            let name = sub.get_name().to_owned();
+            text.push_str(&format!("# windlass cloudflare {name} --help\n\n{}\n", sub.render_long_help()));
+        }
+        let text: String = text.lines().map(|line| format!("{}\n", line.trim_end())).collect();
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/help-cloudflare.txt");
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(path, &text).unwrap();
+        }
+        let golden = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(golden == text, "golden/help-cloudflare.txt differs; look at it after UPDATE_GOLDEN=1");
+    }
 }

@@ -10,6 +10,7 @@ mod verify;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use windlass_image::push::Pushed;
 use windlass_image::{Architecture, Certificates, Image, Layout, Program, Recipe};
 use windlass_nats::server::Binary;
 
@@ -70,13 +71,13 @@ pub fn build_once(name: &str, context: &Context) -> Result<(Layout, Image), Fail
 }
 
 /// Sees that the registry has the image of an edge node under this name.
-pub async fn provide(reference: &str, context: &Context) -> Result<(), Failure> {
+pub async fn provide(reference: &str, context: &Context) -> Result<Pushed, Failure> {
     let (layout, image) = build_once(reference, context)?;
     let pushed = push::send(&layout, &image, reference, context).await?;
     if !context.json() && !context.quiet() {
         output::note(&format!("{} is {}", pushed.reference, pushed.digest));
     }
-    Ok(())
+    Ok(pushed)
 }
 
 /// The labels that say what is in an image.

@@ -5,6 +5,7 @@ pub mod apply;
 pub mod certificates;
 pub mod cloudflare;
 pub mod completion;
+pub mod cost;
 pub mod creds;
 pub mod doctor;
 pub mod down;
@@ -40,6 +41,11 @@ use crate::{logging, output};
 pub fn run(cli: Cli) -> ExitCode {
     output::set_color(cli.global.color);
     let format = cli.global.format;
+    if format.is_table() && !matches!(cli.command, Command::Cost(_)) {
+        let message = "only `windlass cost` prints its results as markdown or csv".to_owned();
+        let help = "use --format text or --format json".to_owned();
+        return Failure::from(Error::Usage { message, help }).report(format);
+    }
     let result = cli.global.context().and_then(|context| dispatch(cli.command, &context));
     result.unwrap_or_else(|failure| failure.report(format))
 }
@@ -70,12 +76,17 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitCode, Failure> {
             log(LevelFilter::WARN);
             on_one_thread(plan::run(args, context))
         }
+        Command::Cost(args) => {
+            log(LevelFilter::WARN);
+            on_one_thread(cost::run(args, context))
+        }
         Command::Apply(args) => {
             log(LevelFilter::WARN);
             on_one_thread(apply::run(args, context))
         }
         Command::Cloudflare(args) => {
-            log(LevelFilter::WARN);
+            // Being turned away is what some trials want to see; the client would tell it as an error.
+            log(if args.tries() { LevelFilter::OFF } else { LevelFilter::WARN });
             on_one_thread(cloudflare::run(args, context))
         }
         Command::Destroy(args) => {

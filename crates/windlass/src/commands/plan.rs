@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde::{Deserialize, Serialize};
-use windlass_engine::Address;
-use windlass_engine::plan::{Plan, Style, Wish, render};
+use windlass_engine::plan::{Plan, Style, Wish, render_with};
+use windlass_engine::{Address, State};
 use windlass_fleet::Fleet;
 
 use crate::context::Context;
 use crate::failure::{Error, Failure};
+use crate::fleet_cost::PlanCost;
 use crate::fleet_file::Source;
 use crate::fleet_session::Session;
 use crate::output;
@@ -25,7 +26,10 @@ Show what an apply would do.
 
 Compares what the fleet file wants with what the servers say is there, and shows each action with its reason and its \
 risk: + create, ~ change in place, ! restart, ± delete and make anew, - delete. Nothing is changed, and no lock is \
-taken.";
+taken.
+
+What an action adds to the monthly bill stands beside it, at list prices; the total below has taken off what is free. \
+[cost] of the fleet file says with which assumptions, `windlass cost estimate` how the figures come about.";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -48,6 +52,9 @@ pub struct Args {
     /// End with 2 when there is something to do
     #[arg(long)]
     detailed_exitcode: bool,
+    /// Leave out what it costs
+    #[arg(long)]
+    no_cost: bool,
 }
 
 /// What a plan is about: the file, and which part of it.
@@ -135,10 +142,9 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
     if let Some(path) = &args.out {
         PlanFile::write(path, &session, &wish, &plan, context)?;
     }
-    if context.json() {
-        output::json(&plan)?;
-    } else {
-        show(&plan)?;
+    let cost = if args.no_cost { None } else { cost(&session, &state, &plan, &wish, context) };
+    print(&plan, cost.as_ref(), context)?;
+    if !context.json() {
         tell_unused(&session.fleet, context);
         if let Some(path) = args.out.filter(|_| !context.quiet()) {
             output::note(&format!("apply exactly this with `windlass apply {}`", path.display()));
@@ -167,9 +173,49 @@ pub fn tell_unused(fleet: &Fleet, context: &Context) {
     }
 }
 
+/// A plan with what it costs, for scripts.
+#[derive(Serialize)]
+struct WithCost<'a> {
+    #[serde(flatten)]
+    plan: &'a Plan,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost: Option<&'a PlanCost>,
+}
+
+/// What a plan costs. That it cannot be said is a note and no failure: nobody is kept from an apply by a price list.
+pub fn cost(
+    session: &Session,
+    state: &State,
+    plan: &Plan,
+    wish: &Wish,
+    context: &Context,
+) -> Option<PlanCost> {
+    let base = session.path.as_deref().and_then(Path::parent);
+    match PlanCost::of(&session.fleet, base, (&session.wanted, state), plan, wish) {
+        Ok(cost) => Some(cost),
+        Err(failure) => {
+            let (code, message) = failure.parts().map_or(("", ""), |(code, message, ..)| (code, message));
+            if !context.quiet() {
+                output::note(&format!("what it costs cannot be said: {message} ({code})"));
+            }
+            None
+        }
+    }
+}
+
+/// Prints a plan in the form that was asked for.
+pub fn print(plan: &Plan, cost: Option<&PlanCost>, context: &Context) -> Result<(), Failure> {
+    if context.json() { output::json(&WithCost { plan, cost }) } else { show(plan, cost) }
+}
+
 /// Prints a plan for a person.
-pub fn show(plan: &Plan) -> Result<(), Failure> {
+pub fn show(plan: &Plan, cost: Option<&PlanCost>) -> Result<(), Failure> {
+    let column = cost.map(PlanCost::column).unwrap_or_default();
+    let mut out = output::out();
     // The stream drops the colours where there is no terminal.
-    write!(output::out(), "{}", render(plan, Style { colour: true }))?;
+    write!(out, "{}", render_with(plan, Style { colour: true }, &column))?;
+    if let Some(cost) = cost {
+        writeln!(out, "{}", cost.line())?;
+    }
     Ok(())
 }

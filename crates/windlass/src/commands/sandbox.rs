@@ -62,11 +62,12 @@ struct R2Args {
 }
 
 const CLOUDFLARE_EXAMPLES: &str = "\
-Prints one line when it answers, {\"api_url\",\"account_id\",\"api_token\",\"worker_url\",\"r2\",\"admin_url\"}, and runs until \
-Ctrl-C or SIGTERM. Account and token are made once and kept in the data directory, in the file `credentials`.
+Prints one line when it answers, {\"api_url\",\"account_id\",\"api_token\",\"worker_url\",\"registry\",\"r2\",\"admin_url\"}, and runs \
+until Ctrl-C or SIGTERM. Account and token are made once and kept in the data directory, in the file `credentials`.
 
     export CLOUDFLARE_API_BASE_URL=$API_URL CLOUDFLARE_ACCOUNT_ID=$ACCOUNT_ID CLOUDFLARE_API_TOKEN=$API_TOKEN
     wrangler deploy && curl $WORKER_URL
+    CLOUDFLARE_CONTAINER_REGISTRY=$REGISTRY windlass image push registry.cloudflare.com/nats:2.15.1
 
 Workers run in workerd: WINDLASS_WORKERD, or `workerd` on the path. With several of them, `Host` says which one is meant:
 NAME.anything, a custom domain or a route.
@@ -88,6 +89,9 @@ struct CloudflareArgs {
     /// Address of the S3 API
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:0")]
     r2_listen: SocketAddr,
+    /// Address of the container registry
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:0")]
+    registry_listen: SocketAddr,
     /// Address of the admin endpoint (faults, limits, tokens, the log of requests); without it there is none
     #[arg(long, value_name = "IP:PORT")]
     admin: Option<SocketAddr>,
@@ -139,6 +143,7 @@ async fn run_r2(args: R2Args, context: &Context) -> Result<ExitCode, Failure> {
         keys: None,
         bucket: Some(args.bucket.clone()),
         write_interval: args.limit_writes.then_some(r2::R2_WRITE_INTERVAL),
+        sessions: None,
     };
     let service = r2::Service::bind(options).await.map_err(|error| {
         let failure = Failure::new(error.code(), error.to_string(), error.help());
@@ -192,6 +197,7 @@ async fn run_cloudflare(args: CloudflareArgs, context: &Context) -> Result<ExitC
         listen: args.listen,
         worker_listen: args.worker_listen,
         r2_listen: args.r2_listen,
+        registry_listen: args.registry_listen,
         admin: args.admin,
         images,
         run_workers: !args.no_workers,
@@ -227,6 +233,7 @@ async fn run_cloudflare(args: CloudflareArgs, context: &Context) -> Result<ExitC
         "api_url": addresses.api_url,
         "account_id": addresses.account.id,
         "worker_url": addresses.worker_url,
+        "registry": addresses.registry,
     });
     if !args.hide_keys {
         // What the stand-in was started for: it opens nothing but what is on this machine already.

@@ -6,8 +6,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use secrecy::SecretString;
 use serde::Serialize;
 use windlass_engine::topology::seen::{Health, Lag, Role, Seen, Server, Stream};
+use windlass_platforms::cloudflare::worker::{Status as EdgeStatus, WorkerApi};
 use windlass_platforms::self_hosted::look;
 use windlass_platforms::self_hosted::part::{Places, Status};
 
@@ -15,7 +17,7 @@ use crate::context::Context;
 use crate::failure::{FAILED, Failure};
 use crate::output::{self, DIM, GREEN, RED, YELLOW, paint};
 use crate::run_directory::{RunDirectory, read_json};
-use crate::run_record::{Endpoints, R2, RECEIVER, Report, RunRecord, SUPERVISOR};
+use crate::run_record::{Endpoints, RECEIVER, Report, RunRecord, SUPERVISOR};
 
 /// A copy that lacks fewer messages than this is no news while messages come in.
 const CLOSE: u64 = 100;
@@ -25,8 +27,8 @@ pub const LONG_ABOUT: &str = "\
 Show what runs, where, and how it is.
 
 Each server by itself: its cluster, how it is, what it is for JetStream's metadata (leader, follower or standalone), its \
-version, and how often it was started again after it had ended by itself. Then the receiver, the local R2 and the supervisor, and each \
-stream with the copies that lag behind. The servers themselves are asked.";
+version, and how often it was started again after it had ended by itself. Then the receiver, the nodes at the edge, the \
+stand-ins for the cloud that run here and the supervisor, and each stream with the copies that lag behind. The servers themselves are asked.";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -34,7 +36,8 @@ Examples:
   windlass status --format json | jq -r .receiver.url
   windlass status --format json | jq '.servers[] | select(.health != \"healthy\")'
 
-With --format json: nats, receiver, r2 and pids, as `windlass up` prints them, and beside them servers and streams.
+With --format json: nats, receiver, r2, cloudflare and pids, as `windlass up` prints them, and beside them servers, streams and \
+edge.
 
 Exit code 0: everything runs and is healthy. 1: something is down, or nothing runs.";
 
@@ -50,6 +53,52 @@ struct Answer<'a> {
     report: Report,
     servers: Vec<OneServer<'a>>,
     streams: &'a [Stream],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    edge: Option<&'a EdgeStatus>,
+}
+
+/// A node at the edge.
+struct EdgeNode {
+    name: String,
+    region: String,
+    health: Health,
+    version: Option<String>,
+    url: String,
+    note: Option<String>,
+}
+
+/// What runs at the edge, said by its nodes; nothing, where there is no edge or it does not answer.
+async fn edge(record: &RunRecord, directory: &RunDirectory) -> Option<EdgeStatus> {
+    let edge = record.endpoints.cloudflare.as_ref()?;
+    let token = std::fs::read_to_string(directory.secrets().join("edge-api-token")).ok()?;
+    let token = SecretString::from(token.trim().to_owned());
+    WorkerApi::new(&edge.worker_url, Some(token)).ok()?.status().await.ok()
+}
+
+fn nodes(status: &EdgeStatus) -> Vec<EdgeNode> {
+    let all = status.regions.iter().flat_map(|(region, of)| of.nodes.iter().map(move |node| (region, node)));
+    let row = |(region, node): (&String, &windlass_platforms::cloudflare::worker::Node)| {
+        let (health, note) = match node.state.as_str() {
+            "running" => {
+                let clients = node.connections.unwrap_or_default();
+                (Health::Healthy, (clients > 0).then(|| format!("{clients} clients")))
+            }
+            "failed" => {
+                (Health::Down(node.last_error.clone().unwrap_or_else(|| "it failed".to_owned())), None)
+            }
+            // Asleep, starting or draining: it does what it was told.
+            other => (Health::Healthy, Some(other.to_owned())),
+        };
+        EdgeNode {
+            name: node.name.clone(),
+            region: region.clone(),
+            health,
+            version: node.running_version.clone(),
+            url: format!("/nats/{region}"),
+            note,
+        }
+    };
+    all.map(row).collect()
 }
 
 #[derive(Serialize)]
@@ -101,18 +150,21 @@ pub async fn run(_args: Args, context: &Context) -> Result<ExitCode, Failure> {
     if record.endpoints.receiver.is_none() {
         seen.receiver = None;
     }
-    let r2 = look::r2(&status).await;
+    let stand_ins = look::stand_ins(&status).await;
+    let edge = edge(&record, &directory).await;
+    let beside = (stand_ins, edge.as_ref().map(nodes).unwrap_or_default());
     let streams = seen.streams();
     let all = seen.servers.iter().map(|server| &server.health);
     let all = all.chain(seen.receiver.as_ref().map(|receiver| &receiver.health)).chain([&supervisor]);
-    let all = all.chain(r2.as_ref().map(|r2| &r2.health));
+    let all = all.chain(beside.0.iter().map(|stand_in| &stand_in.health));
+    let all = all.chain(beside.1.iter().map(|node| &node.health));
     let healthy = !seen.servers.is_empty() && all.into_iter().all(|health| *health == Health::Healthy);
     if context.json() {
         let report = record.report(crate::process::Identity::is_alive);
         let servers = seen.servers.iter().map(OneServer::of).collect();
-        output::json(&Answer { report, servers, streams: &streams })?;
+        output::json(&Answer { report, servers, streams: &streams, edge: edge.as_ref() })?;
     } else {
-        print(&directory, &record, &supervisor, &seen, r2.as_ref(), &streams)?;
+        print(&directory, &record, &supervisor, &seen, &beside, &streams)?;
     }
     Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
@@ -140,7 +192,7 @@ fn print(
     record: &RunRecord,
     supervisor: &Health,
     seen: &Seen,
-    r2: Option<&look::R2>,
+    beside: &(Vec<look::StandIn>, Vec<EdgeNode>),
     streams: &[Stream],
 ) -> io::Result<()> {
     let mut out = output::out();
@@ -150,7 +202,7 @@ fn print(
     let uptime = uptime.map(|uptime| format!(", up {}", output::duration(uptime))).unwrap_or_default();
     let file = record.file.as_deref().unwrap_or("the built-in default");
     writeln!(out, "fleet {} from {file}{uptime}\n", record.fleet)?;
-    for line in parts(record, supervisor, seen, r2) {
+    for line in parts(record, supervisor, seen, beside) {
         writeln!(out, "{line}")?;
     }
     if !streams.is_empty() {
@@ -177,7 +229,12 @@ fn print(
 }
 
 /// A line for each part.
-fn parts(record: &RunRecord, supervisor: &Health, seen: &Seen, r2: Option<&look::R2>) -> Vec<String> {
+fn parts(
+    record: &RunRecord,
+    supervisor: &Health,
+    seen: &Seen,
+    (stand_ins, nodes): &(Vec<look::StandIn>, Vec<EdgeNode>),
+) -> Vec<String> {
     struct Row<'a> {
         cells: [String; 6],
         health: &'a Health,
@@ -216,11 +273,17 @@ fn parts(record: &RunRecord, supervisor: &Health, seen: &Seen, r2: Option<&look:
             notes: restarts(receiver.restarts).into_iter().collect(),
         });
     }
-    if let Some(r2) = r2 {
-        let url = r2.url.as_deref().unwrap_or("-");
-        let cells = [R2, "-", "-", &record.windlass, &pid(r2.pid), url].map(str::to_owned);
-        let notes = restarts(r2.restarts).into_iter().collect();
-        rows.push(Row { cells, health: &r2.health, notes });
+    for node in nodes {
+        let version = text(node.version.as_deref());
+        let cells = [&node.name, &node.region, "node", version.as_str(), "-", &node.url];
+        let notes = node.note.clone().into_iter().collect();
+        rows.push(Row { cells: cells.map(str::to_owned), health: &node.health, notes });
+    }
+    for one in stand_ins {
+        let url = one.url.as_deref().unwrap_or("-");
+        let cells = [&one.name, "-", "-", record.windlass.as_str(), &pid(one.pid), url].map(str::to_owned);
+        let notes = restarts(one.restarts).into_iter().collect();
+        rows.push(Row { cells, health: &one.health, notes });
     }
     let own =
         record.processes.get(SUPERVISOR).filter(|process| process.is_alive()).map(|process| process.pid);

@@ -96,8 +96,7 @@ async fn with_edge(source: &Source, context: &Context) -> Result<Session, Failur
     let directory = RunDirectory::at(&context.directory);
     directory.create()?;
     if LocalEdge::read(&directory).is_none() {
-        let nowhere = LocalEdge { api_url: String::new(), worker_url: String::new() };
-        nowhere.write(&directory)?;
+        LocalEdge::default().write(&directory)?;
     }
     // A session holds the ports that it has chosen, and asks the Cloudflare that was noted when it was opened. Between two
     // sessions another `up` may take a port: only one that finds noted what it has chosen itself is right.

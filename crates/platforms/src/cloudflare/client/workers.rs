@@ -253,6 +253,16 @@ impl Client {
         Ok(self.find::<Subdomain>(&call).await?.map(|found| found.subdomain).filter(|name| !name.is_empty()))
     }
 
+    /// Gives the account a domain below `workers.dev`. It is the account's for good.
+    ///
+    /// # Errors
+    /// When it is refused, or another account has it.
+    pub async fn choose_subdomain(&self, name: &str) -> Result<(), Error> {
+        let what = format!("take {name}.workers.dev for the account");
+        let call = Call::new(Method::Put, self.at("workers/subdomain"), what);
+        self.run(&call.json(json!({ "subdomain": name }))).await
+    }
+
     /// Every namespace of Durable Objects.
     ///
     /// # Errors
@@ -298,6 +308,21 @@ impl Client {
         let path = self.script_path(script, "/versions");
         let call = Call::new(Method::Get, path, format!("list the versions of the Worker {script}"));
         self.all(call, Some("items")).await
+    }
+
+    /// The bindings of a version, with the names of its secrets; `None` when there is no such version.
+    ///
+    /// # Errors
+    /// When Cloudflare does not say.
+    pub async fn version_bindings(&self, script: &str, version: &str) -> Result<Option<Vec<Value>>, Error> {
+        let path = self.script_path(script, &format!("/versions/{}", encode(version)));
+        let call = Call::new(Method::Get, path, format!("look at a version of the Worker {script}"));
+        let found: Option<Value> = self.find(&call).await?;
+        let bindings = |mut found: Value| match found["resources"]["bindings"].take() {
+            Value::Array(bindings) => bindings,
+            _ => Vec::new(),
+        };
+        Ok(found.map(bindings))
     }
 
     /// The routes of a zone.

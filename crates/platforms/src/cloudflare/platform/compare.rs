@@ -76,7 +76,7 @@ pub(super) fn worker(fleet: &str, found: &Found) -> Result<Option<Difference>, S
     for name in all {
         match (binding(&body["bindings"], &name), binding(&would_be["bindings"], &name)) {
             (Some(is), Some(to_be)) if name == "SETTINGS" => {
-                fields.extend(settings(&is["json"], &to_be["json"]))
+                fields.extend(settings(&is["json"], &to_be["json"]));
             }
             (Some(is), Some(to_be)) => {
                 let keys = to_be.as_object().into_iter().flatten();

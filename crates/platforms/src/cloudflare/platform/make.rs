@@ -71,7 +71,7 @@ impl Cloudflare {
             let metadata = edge::metadata(&bindings, is_new);
             match client.upload(&script, &metadata, edge::MODULE, self.options.worker).await {
                 Err(error) if error.is_uncertain() && attempt < UPLOADS => {
-                    tokio::time::sleep(LOOK * attempt).await
+                    tokio::time::sleep(LOOK * attempt).await;
                 }
                 uploaded => {
                     uploaded?;

@@ -3,15 +3,21 @@
 //! A rollout is done when it is answered: the Worker's workerd is given the new image, and so its containers end and
 //! come back with it as they are needed. As with Cloudflare, "completed" means that they were started, no more.
 
+mod instances;
+mod rollouts;
+
 use super::Api;
 use super::answer::{Answer, Outcome, Refusal};
 use super::request::{Request, cut_after};
-use super::state::{Application, RegistryCredential, State, hash, new_uuid, timestamp};
+use super::state::{Application, State, new_uuid, timestamp};
 use super::switches::Quota;
-use super::time;
-use crate::cloudflare::engine::View;
+use crate::registry::Permission;
 use http::Method;
+use instances::{all_instances, instances, views};
+use rollouts::{act, roll_out};
+use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};
+use std::time::Duration;
 
 /// The registry whose credentials are given out.
 pub const REGISTRY: &str = "registry.cloudflare.com";
@@ -116,16 +122,6 @@ fn namespace(fields: &Map<String, Value>) -> Option<&str> {
 
 fn image(fields: &Map<String, Value>) -> Option<&str> {
     fields.get("configuration")?["image"].as_str()
-}
-
-/// The containers of an application: those that the engine named by its namespace.
-fn views(api: &Api, application: &Application) -> Vec<View> {
-    let Some(namespace) = namespace(&application.fields) else {
-        return Vec::new();
-    };
-    let begin = format!("workerd-{namespace}-");
-    let all = api.containers().into_iter();
-    all.filter(|view| view.name.starts_with(&begin) && !view.name.ends_with("-proxy")).collect()
 }
 
 fn told(api: &Api, id: &str, application: &Application) -> Value {
@@ -309,192 +305,9 @@ fn versions(application: &Application) -> Value {
     former.chain([now]).collect()
 }
 
-fn instance(id: &str, application: &Application, view: &View) -> (String, Value) {
-    let object = view.name.rsplit('-').next().unwrap_or_default();
-    let mut status = json!({ "state": state_of(view), "updated_at": timestamp() });
-    if let Some(code) = view.exit_code {
-        status["exit_code"] = json!(code);
-    }
-    let kind = application.fields.get("configuration").map(|one| one["instance_type"].clone());
-    let (vcpu, memory, disk) = size(kind.as_ref().and_then(Value::as_str).unwrap_or("lite"));
-    let value = json!({
-        "id": object,
-        "application_id": id,
-        "image": view.image,
-        "name": object,
-        "status": status,
-        "configuration": { "vcpu": vcpu, "memory": memory, "disk": disk },
-        "location": { "name": "local", "region": region(application) },
-    });
-    (object.to_owned(), value)
-}
-
-fn state_of(view: &View) -> &'static str {
-    match (view.status, view.exit_code) {
-        ("running", _) => "running",
-        ("created", _) => "provisioning",
-        (_, Some(0)) => "stopped",
-        _ => "failed",
-    }
-}
-
-fn region(application: &Application) -> String {
-    let constraints = application.fields.get("constraints").cloned().unwrap_or_default();
-    constraints["regions"][0].as_str().unwrap_or("WEUR").to_owned()
-}
-
-/// vCPUs, MiB of memory and MB of disk of an instance type.
-fn size(kind: &str) -> (f64, u64, u64) {
-    match kind {
-        "basic" => (0.25, 1024, 4000),
-        "standard" | "standard-1" => (0.5, 4096, 8000),
-        "standard-2" => (1.0, 6144, 12_000),
-        "standard-3" => (2.0, 8192, 16_000),
-        "standard-4" => (4.0, 12_288, 20_000),
-        _ => (0.0625, 256, 2000),
-    }
-}
-
-fn all_instances(api: &Api, id: &str, application: &Application) -> Vec<(String, Value)> {
-    let mut all: Vec<_> =
-        views(api, application).iter().map(|view| instance(id, application, view)).collect();
-    all.sort_by(|(one, _), (other, _)| one.cmp(other));
-    all
-}
-
-fn instances(api: &Api, request: &Request, id: &str, known: &Application, older: bool) -> Outcome {
-    let mut all = all_instances(api, id, known);
-    if let Some(prefix) = request.query("name_prefix") {
-        all.retain(|(name, _)| name.starts_with(prefix));
-    }
-    if let Some(wanted) = request.query("state") {
-        let active =
-            |value: &Value| matches!(value["status"]["state"].as_str(), Some("running" | "provisioning"));
-        all.retain(|(_, value)| active(value) == (wanted == "active"));
-    }
-    let per_page = request.query_as("per_page")?.unwrap_or(50_usize).clamp(1, 1000);
-    let (page, next) = cut_after(all, request.query("page_token"), per_page);
-    let info = page_info(per_page, next);
-    let result = if older { json!({ "instances": page, "durable_objects": [] }) } else { json!(page) };
-    Ok(Answer::new(result).info(info))
-}
-
-/// The steps of a rollout: those that were sent, or of one size until all is done.
-fn steps(sent: &Map<String, Value>) -> Result<Vec<u64>, Refusal> {
-    let last = |percentages: &[u64]| percentages.last() == Some(&100);
-    if let Some(steps) = sent.get("steps").and_then(Value::as_array) {
-        let percentages: Vec<_> =
-            steps.iter().filter_map(|step| step["step_size"]["percentage"].as_u64()).collect();
-        let rising = percentages.windows(2).all(|pair| pair[0] < pair[1]);
-        if percentages.len() != steps.len() || !rising || !last(&percentages) {
-            return Err(invalid("the steps' percentages rise to 100"));
-        }
-        return Ok(percentages);
-    }
-    match sent.get("step_percentage").and_then(Value::as_u64).unwrap_or(100) {
-        size @ (5 | 10 | 20 | 25 | 50 | 100) => Ok((1..=100 / size).map(|number| number * size).collect()),
-        _ => Err(invalid("step_percentage is 5, 10, 20, 25, 50 or 100")),
-    }
-}
-
-fn roll_out(api: &Api, request: &Request, id: &str) -> Outcome {
-    let sent = request.object()?;
-    let steps = steps(&sent)?;
-    let strategy = text(&sent, "strategy")?.to_owned();
-    let target = sent.get("target_configuration").and_then(Value::as_object).cloned();
-    let target = target.ok_or_else(|| invalid("target_configuration is missing"))?;
-    let stale = api.switches().stale_rollouts;
-    let (rollout, script) = api.disk.change(|state| {
-        let application = find_mut(state, id)?;
-        let current = application.fields.get("configuration").cloned().unwrap_or_default();
-        let mut next = current.clone();
-        if let Value::Object(fields) = &mut next {
-            fields.extend(target);
-        }
-        let now = timestamp();
-        let done = steps.iter().enumerate().map(|(number, percentage)| {
-            json!({
-                "id": number + 1,
-                "description": sent.get("description").cloned().unwrap_or_default(),
-                "step_size": { "percentage": percentage },
-                "status": "completed",
-                "started_at": now,
-                "completed_at": now,
-            })
-        });
-        let rollout = json!({
-            "id": new_uuid(),
-            "created_at": now,
-            "started_at": now,
-            "last_updated_at": now,
-            "description": sent.get("description").cloned().unwrap_or(json!("")),
-            "kind": sent.get("kind").cloned().unwrap_or(json!("full_auto")),
-            "strategy": strategy,
-            "status": "completed",
-            "current_version": application.version,
-            "target_version": application.version + 1,
-            "current_configuration": current,
-            "target_configuration": next,
-            "health": { "errors": [], "instances": { "active": 0, "assigned": 0 }, "summary": "healthy" },
-            "steps": done.collect::<Vec<_>>(),
-            "progress": {
-                "current_step": steps.len(), "total_steps": steps.len(),
-                "total_instances": 0, "updated_instances": 0,
-            },
-            "version_distribution": { "current_version_percentage": 0, "target_version_percentage": 100 },
-        });
-        application.fields.insert("configuration".into(), next);
-        check(&application.fields)?;
-        application.version += 1;
-        application.updated = now;
-        if !stale {
-            application.running_image = image(&application.fields).unwrap_or_default().to_owned();
-        }
-        application.rollouts.push(rollout.clone());
-        let known = application.clone();
-        Ok((rollout, script_of(state, &known)))
-    })?;
-    if let Some(script) = script {
-        api.workers.reconcile(api, &script);
-    }
-    Answer::ok(rollout)
-}
-
-/// A rollout is done when it is answered, so all that can be wanted of it is to go back.
-fn act(api: &Api, request: &Request, id: &str, rollout: &str) -> Outcome {
-    let action = request.object()?.remove("action").unwrap_or_default();
-    if action != "revert" {
-        return Err(invalid("the rollout is completed: the one action that there is is \"revert\""));
-    }
-    let (told, script) = api.disk.change(|state| {
-        let application = find_mut(state, id)?;
-        let at = application.rollouts.iter().position(|one| one["id"] == rollout);
-        let at = at.ok_or_else(|| not_found("ROLLOUT_NOT_FOUND"))?;
-        if at + 1 != application.rollouts.len() {
-            return Err(invalid("only the last rollout can be reverted"));
-        }
-        let now = timestamp();
-        let Some(last) = application.rollouts.last_mut() else {
-            return Err(not_found("ROLLOUT_NOT_FOUND"));
-        };
-        last["status"] = json!("reverted");
-        last["last_updated_at"] = json!(now);
-        let (told, configuration) = (last.clone(), last["current_configuration"].clone());
-        application.fields.insert("configuration".into(), configuration);
-        application.version += 1;
-        application.updated = now;
-        application.running_image = image(&application.fields).unwrap_or_default().to_owned();
-        let known = application.clone();
-        Ok((told, script_of(state, &known)))
-    })?;
-    if let Some(script) = script {
-        api.workers.reconcile(api, &script);
-    }
-    Answer::ok(told)
-}
-
 fn credentials(api: &Api, request: &Request, domain: &str) -> Outcome {
-    if domain != REGISTRY {
+    // wrangler asks for the registry that it is told to push to.
+    if domain != REGISTRY && domain != api.registry_host {
         return Err(not_found("IMAGE_REGISTRY_NOT_FOUND"));
     }
     let sent = request.object()?;
@@ -503,43 +316,20 @@ fn credentials(api: &Api, request: &Request, domain: &str) -> Outcome {
         return Err(invalid("expiration_minutes is 1 to 10080"));
     }
     let wanted = sent.get("permissions").and_then(Value::as_array).cloned().unwrap_or_default();
-    let permissions: Vec<_> = wanted.iter().filter_map(Value::as_str).map(str::to_owned).collect();
-    if permissions.is_empty()
-        || permissions.iter().any(|one| !matches!(one.as_str(), "pull" | "push" | "list"))
-    {
-        return Err(invalid("permissions are pull, push and list"));
-    }
-    let password = hex::encode(rand::random::<[u8; 32]>());
-    let now = time::now();
-    let expires = now.saturating_add(minutes * 60_000);
-    api.disk.change(|state| {
-        state.registry.retain(|_, known| known.expires > now);
-        state.registry.insert(hash(password.as_bytes()), RegistryCredential { expires, permissions });
-        Answer::ok(json!({
-            "account_id": state.account_id,
-            "registry_host": domain,
-            "username": "v1",
-            "password": password,
-        }))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn of(value: Value) -> Result<Vec<u64>, u32> {
-        steps(value.as_object().unwrap()).map_err(|refusal| refusal.code)
-    }
-
-    #[test]
-    fn steps_of_a_rollout() {
-        let step = |percentage: u64| json!({ "step_size": { "percentage": percentage } });
-        assert_eq!(of(json!({ "steps": [step(10), step(100)] })), Ok(vec![10, 100]));
-        assert_eq!(of(json!({ "step_percentage": 25 })), Ok(vec![25, 50, 75, 100]));
-        assert_eq!(of(json!({})), Ok(vec![100]));
-        assert_eq!(of(json!({ "steps": [step(100), step(10)] })), Err(1000));
-        assert_eq!(of(json!({ "steps": [step(10)] })), Err(1000));
-        assert_eq!(of(json!({ "step_percentage": 7 })), Err(1000));
-    }
+    let permission = |name: &Value| match name.as_str() {
+        Some("pull" | "list") => Some(Permission::Pull),
+        Some("push") => Some(Permission::Push),
+        _ => None,
+    };
+    let permissions: Option<Vec<_>> = wanted.iter().map(permission).collect();
+    let permissions = permissions.filter(|all| !all.is_empty());
+    let permissions = permissions.ok_or_else(|| invalid("permissions are pull, push and list"))?;
+    let seconds = api.switches().registry_seconds.unwrap_or(minutes * 60);
+    let issued = api.registry.issue(&permissions, Duration::from_secs(seconds));
+    Answer::ok(json!({
+        "account_id": api.disk.read(|state| state.account_id.clone()),
+        "registry_host": domain,
+        "username": issued.username,
+        "password": issued.password.expose_secret(),
+    }))
 }

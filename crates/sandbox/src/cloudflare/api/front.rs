@@ -10,7 +10,7 @@ use super::time;
 use super::zones::fits;
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
-use http_body_util::combinators::BoxBody;
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
@@ -21,7 +21,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// An answer, whose body may still come.
-pub type Answered = Response<BoxBody<Bytes, hyper::Error>>;
+pub type Answered = Response<UnsyncBoxBody<Bytes, Broken>>;
+
+/// Why a body did not come to its end.
+pub type Broken = Box<dyn std::error::Error + Send + Sync>;
 
 /// The proxy before the Workers.
 #[derive(Debug)]
@@ -59,7 +62,7 @@ fn choose(state: &State, host: &str, path: &str) -> Option<String> {
 }
 
 fn plain(status: StatusCode, text: impl Into<Bytes>) -> Answered {
-    let body = Full::new(text.into()).map_err(|never| match never {}).boxed();
+    let body = Full::new(text.into()).map_err(|never| match never {}).boxed_unsync();
     let mut answer = Response::new(body);
     *answer.status_mut() = status;
     answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
@@ -130,7 +133,7 @@ impl Front {
                     // It ends when one of the two does; nobody else needs to know.
                     tokio::spawn(join(client_side, hyper::upgrade::on(&mut answer)));
                 }
-                answer.map(BodyExt::boxed)
+                answer.map(|body| body.map_err(Broken::from).boxed_unsync())
             }
             Err(error) => {
                 tracing::warn!(script, %error, "a Worker did not answer");
@@ -148,7 +151,7 @@ impl Front {
         match body.collect().await {
             Ok(body) => {
                 let answer = bindings::answer(Arc::clone(&self.api), head, body.to_bytes()).await;
-                answer.map(|body| body.map_err(|never| match never {}).boxed())
+                answer.map(|body| body.map_err(|never| match never {}).boxed_unsync())
             }
             Err(error) => plain(StatusCode::BAD_REQUEST, error.to_string()),
         }

@@ -5,6 +5,7 @@
 //! routes        what each path means: r2, workers, kv, containers, zones, user, graphql
 //! state         what the account holds, in one file; kv_store and the local R2 hold the rest
 //! running       what was uploaded, in the real workerd; its bindings come back to ─► bindings
+//! registry      (crate::registry) the account's images: credentials are given here, and the engine pulls from it
 //! front         the address of all Workers: which one a request is for, and what of it is counted
 //! ```
 //!
@@ -18,6 +19,7 @@ mod containers;
 mod form;
 mod front;
 mod graphql;
+mod handle;
 mod invocations;
 mod kv;
 mod kv_store;
@@ -38,12 +40,14 @@ mod workers;
 mod zones;
 
 pub use crate::r2::{Effect, Fault};
-pub use server::{Addresses, Handle, Logged, Service, start};
+pub use handle::{Handle, start};
+pub use server::{Addresses, Logged, Service};
 pub use switches::Switches;
 
 use super::engine;
 use crate::r2::Keys;
 use crate::r2::store::Store;
+use crate::registry::Registry;
 use kv_store::KvStore;
 use parking_lot::Mutex;
 use running::Workers;
@@ -68,6 +72,8 @@ pub struct Options {
     pub worker_listen: SocketAddr,
     /// The address of the S3 API.
     pub r2_listen: SocketAddr,
+    /// The address of the container registry.
+    pub registry_listen: SocketAddr,
     /// Where the objects of the default jurisdiction are, if not below `directory`: a local R2 may serve the same ones.
     pub r2_directory: Option<PathBuf>,
     /// The address of the admin endpoint (faults, switches, tokens, the log of requests), if there is to be one.
@@ -105,6 +111,7 @@ impl Options {
             listen: any,
             worker_listen: any,
             r2_listen: any,
+            registry_listen: any,
             r2_directory: None,
             admin: None,
             account: None,
@@ -145,6 +152,9 @@ pub enum Error {
     /// Another one runs in the directory.
     #[error("another stand-in runs in {}", .0.display())]
     InUse(PathBuf),
+    /// Its registry could not start.
+    #[error(transparent)]
+    Registry(#[from] crate::registry::Error),
     /// Its R2 could not start.
     #[error(transparent)]
     R2(#[from] crate::r2::Error),
@@ -162,6 +172,7 @@ impl Error {
             Self::NotLoopback(_) => "WL0817",
             Self::Option(_) => "WL0818",
             Self::InUse(_) => "WL0819",
+            Self::Registry(error) => error.code(),
             Self::R2(error) => error.code(),
             Self::Engine(error) => error.code(),
         }
@@ -179,6 +190,7 @@ impl Error {
             }
             Self::Option(_) => "give an account id and a token as Cloudflare has them, or none of them",
             Self::InUse(_) => "stop the other one, or name another directory with --directory",
+            Self::Registry(error) => error.help(),
             Self::R2(error) => error.help(),
             Self::Engine(error) => error.help(),
         }
@@ -188,6 +200,7 @@ impl Error {
     pub const fn is_bad_input(&self) -> bool {
         match self {
             Self::NotLoopback(_) | Self::Option(_) => true,
+            Self::Registry(error) => error.is_bad_input(),
             Self::R2(error) => error.is_bad_input(),
             _ => false,
         }
@@ -201,6 +214,9 @@ pub struct Api {
     kv: KvStore,
     workers: Workers,
     engine: Mutex<Option<engine::Handle>>,
+    registry: Registry,
+    /// Where the registry answers: the name that it goes by beside Cloudflare's.
+    registry_host: String,
     switches: Mutex<Switches>,
     r2_keys: Keys,
     invocations: invocations::Invocations,

@@ -7,8 +7,11 @@ use super::request::{Request, cut_after};
 use super::state::Bucket;
 use super::switches::Quota;
 use super::time::rfc3339;
-use crate::r2::store::Store;
+use crate::r2::condition::Conditions;
+use crate::r2::object::{Checksums, Headers, Object};
+use crate::r2::store::{Receiving, Store};
 use http::Method;
+use s3s::checksum::ChecksumHasher;
 use serde_json::{Value, json};
 use std::time::UNIX_EPOCH;
 
@@ -39,6 +42,9 @@ pub fn route(api: &Api, request: &Request, rest: &[&str]) -> Outcome {
             place.rules(method, bucket, kind, request)
         }
         (&Method::GET, ["buckets", bucket, "objects"]) => place.objects(bucket, request),
+        (&Method::PUT, ["buckets", bucket, "objects", key @ ..]) if !key.is_empty() => {
+            place.put_object(bucket, &key.join("/"), &request.body)
+        }
         (&Method::DELETE, ["buckets", bucket, "objects", key @ ..]) if !key.is_empty() => {
             place.delete_object(bucket, &key.join("/"))
         }
@@ -184,6 +190,27 @@ impl Place<'_> {
             info["cursor"] = json!(next);
         }
         Ok(Answer::new(json!(page)).info(info))
+    }
+
+    fn put_object(&self, bucket: &str, key: &str, body: &[u8]) -> Outcome {
+        self.store.check_bucket(bucket)?;
+        let mut receiving = Receiving::new(self.store.draft()?, ChecksumHasher::default(), None)?;
+        receiving.write(body)?;
+        let received = receiving.finish()?;
+        let object = Object {
+            key: key.to_owned(),
+            size: received.segment.size,
+            etag: received.etag,
+            modified: 0,
+            headers: Headers::default(),
+            metadata: std::collections::BTreeMap::new(),
+            checksums: Checksums::default(),
+            customer_key_md5: None,
+            segments: vec![received.segment],
+        };
+        let object = self.store.commit(bucket, received.draft, object, &Conditions::default())?;
+        let size = object.size.to_string();
+        Answer::ok(json!({ "key": key, "etag": object.etag, "size": size, "storage_class": "Standard" }))
     }
 
     fn delete_object(&self, bucket: &str, key: &str) -> Outcome {

@@ -22,6 +22,9 @@ use tokio::runtime::Handle;
 /// The date whose behaviour a Worker gets that names none.
 const OLDEST_DATE: &str = "2021-11-02";
 
+/// Where Workers are tried. No Worker can be called so.
+const TRIALS: &str = ".trials";
+
 /// How long a Worker may take to start.
 const READY_WITHIN: Duration = Duration::from_secs(20);
 
@@ -51,6 +54,12 @@ struct Part {
     spec: Spec,
     share: f64,
     workerd: workerd::Handle,
+}
+
+/// What runs on, where something else was to run.
+struct Stayed {
+    part: Option<Part>,
+    refusal: Refusal,
 }
 
 /// What the stand-in needs to run Workers.
@@ -105,7 +114,7 @@ impl Workers {
 
     /// Ends the trials that a stand-in left behind that was killed.
     pub async fn end_trials(&self) -> io::Result<()> {
-        for trial in read_dir(&self.directory.join("trials"))? {
+        for trial in read_dir(&self.directory.join(TRIALS))? {
             left::end(&trial).await?;
             remove(&trial)?;
         }
@@ -144,7 +153,7 @@ impl Workers {
         let Some(binary) = &self.binary else {
             return Ok(0);
         };
-        let directory = self.directory.join("trials").join(super::state::new_id());
+        let directory = self.directory.join(TRIALS).join(super::state::new_id());
         // Records of what is started are kept there.
         fs::create_dir_all(directory.join("running"))?;
         let begun = Instant::now();
@@ -195,9 +204,9 @@ impl Workers {
         for (number, (spec, share)) in specs.into_iter().enumerate() {
             match self.part(api, number, kept.next(), spec, share) {
                 Ok(part) => next.push(part),
-                Err((part, refusal)) => {
-                    next.extend(part);
-                    outcome = Err(refusal);
+                Err(stayed) => {
+                    next.extend(stayed.part);
+                    outcome = Err(stayed.refusal);
                 }
             }
         }
@@ -212,17 +221,18 @@ impl Workers {
         former: Option<Part>,
         spec: Spec,
         share: f64,
-    ) -> Result<Part, (Option<Part>, Refusal)> {
+    ) -> Result<Part, Box<Stayed>> {
+        let stayed = |part, refusal| Box::new(Stayed { part, refusal });
         let failed = |error: Error| Refusal::new(500, 10_021, error.to_string());
         let worker = match self.worker(api, &spec) {
             Ok(worker) => worker,
-            Err(refusal) => return Err((former, refusal)),
+            Err(refusal) => return Err(stayed(former, refusal)),
         };
         match former {
             Some(part) if part.spec == spec => Ok(Part { share, ..part }),
             Some(part) => match block_on(part.workerd.deploy(worker)) {
                 Ok(()) => Ok(Part { spec, share, ..part }),
-                Err(error) => Err((Some(part), failed(error))),
+                Err(error) => Err(stayed(Some(part), failed(error))),
             },
             None => {
                 let directory = self.directory.join(&spec.script).join(number.to_string());
@@ -234,7 +244,7 @@ impl Workers {
                 };
                 match block_on(workerd::start(options)) {
                     Ok(workerd) => Ok(Part { spec, share, workerd }),
-                    Err(error) => Err((None, failed(error))),
+                    Err(error) => Err(stayed(None, failed(error))),
                 }
             }
         }

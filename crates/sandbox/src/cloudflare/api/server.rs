@@ -8,18 +8,19 @@ use super::rate::{Rate, Standing};
 use super::request::{BASE, Request};
 use super::running::{Place, Workers};
 use super::state::Disk;
+use super::temporary::Grants;
 use super::{Account, Api, Error, Options, admin, local, permission, routes, time};
 use crate::cloudflare::{engine, workerd};
 use crate::r2::fault::{Effect, Fault, Faults};
 use crate::r2::store::Store;
 use crate::r2::{self as local_r2};
+use crate::registry::{self, Registry};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
-use secrecy::ExposeSecret;
 use serde::Serialize;
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File};
@@ -31,7 +32,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 
 /// The most bytes of a request's body.
 const LARGEST_BODY: usize = 128 * 1024 * 1024;
@@ -72,9 +73,10 @@ pub struct Service {
     workers: TcpListener,
     bindings: TcpListener,
     admin: Option<TcpListener>,
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     account: Account,
     r2: BTreeMap<&'static str, local_r2::Handle>,
+    registry: registry::Handle,
     /// Held while it lives.
     lock: File,
 }
@@ -150,14 +152,22 @@ impl Service {
             let options = local_r2::Options {
                 listen: address,
                 keys: Some(r2_keys.clone()),
+                sessions: Some(Arc::new(Grants { jurisdiction, secret: r2_keys.secret_access_key.clone() })),
                 ..local_r2::Options::new(place)
             };
             r2.insert(*jurisdiction, local_r2::start(options).await?);
         }
+        let own_images = registry::Options {
+            namespace: Some(account.id.clone()),
+            ..registry::Options::new(directory.join("registry"))
+        };
+        let own_images = Registry::open(own_images)?;
+        let served = own_images.serve(options.registry_listen).await?;
+        let registry_host = served.address().to_string();
+        let hosts = vec![super::containers::REGISTRY.to_owned(), registry_host.clone()];
+        let images = options.images.pulled(own_images.clone(), hosts, &directory.join("images"));
         let engine = match &binary {
-            Some(_) => {
-                Some(engine::start(engine::Options::new(directory.join("engine"), options.images)).await?)
-            }
+            Some(_) => Some(engine::start(engine::Options::new(directory.join("engine"), images)).await?),
             None => None,
         };
         let place = Place {
@@ -175,6 +185,8 @@ impl Service {
             stores,
             workers: workers_place,
             engine: Mutex::new(engine),
+            registry: own_images,
+            registry_host,
             switches: Mutex::new(options.switches),
             r2_keys,
             invocations: Invocations::default(),
@@ -186,7 +198,7 @@ impl Service {
             requests: Mutex::default(),
             rate: Mutex::new(Rate::new(limit)),
         });
-        Ok(Self { api, workers, bindings, admin, shared, account, r2, lock })
+        Ok(Self { api, workers, bindings, admin, shared, account, r2, registry: served, lock })
     }
 
     /// What clients need: where it listens, and with which keys.
@@ -202,6 +214,7 @@ impl Service {
             account: self.account.clone(),
             r2: self.r2.iter().map(|(name, handle)| (*name, handle.endpoint().to_owned())).collect(),
             r2_keys: self.shared.api.r2_keys.clone(),
+            registry: self.registry.address().to_string(),
         })
     }
 
@@ -218,7 +231,7 @@ impl Service {
     /// Answers until `shutdown` is ready; then takes no new connection, finishes what it has begun, ends the Workers and
     /// their containers, and returns.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self { api, workers, bindings, admin, shared, r2, lock, .. } = self;
+        let Self { api, workers, bindings, admin, shared, r2, registry, lock, .. } = self;
         let (stop, stopping) = watch::channel(false);
         let (end, ending) = watch::channel(false);
         // If one of these ended, its requests would not be answered any more, which whoever makes them notices.
@@ -245,6 +258,7 @@ impl Service {
         end.send_replace(true);
         let _ = tokio::time::timeout(GRACE, bindings).await;
         shared.api.stop_engine().await;
+        drop(registry);
         for handle in r2.into_values() {
             handle.shutdown().await;
         }
@@ -267,6 +281,8 @@ pub struct Addresses {
     pub r2: BTreeMap<&'static str, String>,
     /// The keys of S3 requests.
     pub r2_keys: local_r2::Keys,
+    /// What `CLOUDFLARE_CONTAINER_REGISTRY` is set to: the registry's address and port.
+    pub registry: String,
 }
 
 /// What a listener is for.
@@ -333,7 +349,7 @@ async fn connection(
 struct Cut;
 
 fn boxed(answer: http::Response<Full<Bytes>>) -> front::Answered {
-    answer.map(|body| body.map_err(|never| match never {}).boxed())
+    answer.map(|body| body.map_err(|never| match never {}).boxed_unsync())
 }
 
 impl Shared {
@@ -464,90 +480,4 @@ fn error_answer(status: u16) -> http::Response<Full<Bytes>> {
     let retry_after = (status == 429).then_some(1);
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR).as_u16();
     Refusal { retry_after, ..Refusal::new(status, code, message) }.into_http()
-}
-
-/// A stand-in that runs in this process. It stops when this is dropped; [`Handle::shutdown`] waits for the end.
-pub struct Handle {
-    addresses: Addresses,
-    shared: Arc<Shared>,
-    stop: watch::Sender<bool>,
-    task: Option<JoinHandle<()>>,
-}
-
-/// Starts a stand-in in this process.
-///
-/// # Errors
-/// As [`Service::bind`].
-pub async fn start(options: Options) -> Result<Handle, Error> {
-    let (address, directory) = (options.listen, options.directory.clone());
-    let service = Service::bind(options).await?;
-    let addresses = service.addresses().map_err(|source| Error::Listen { address, source })?;
-    tracing::debug!(directory = %directory.display(), "the stand-in listens");
-    let (stop, mut stopping) = watch::channel(false);
-    let shared = Arc::clone(&service.shared);
-    // If it ended by itself, every request would fail, which whoever makes them notices.
-    let task = tokio::spawn(service.run(async move {
-        let _ = stopping.wait_for(|stop| *stop).await;
-    }));
-    Ok(Handle { addresses, shared, stop, task: Some(task) })
-}
-
-impl Handle {
-    /// What clients need to know.
-    pub fn addresses(&self) -> &Addresses {
-        &self.addresses
-    }
-
-    /// The value of the token that may do everything.
-    pub fn token(&self) -> &str {
-        self.addresses.account.token.expose_secret()
-    }
-
-    /// A new token with these permissions, as Cloudflare names them (`Workers Scripts Write`).
-    ///
-    /// # Errors
-    /// When it cannot be kept.
-    pub fn add_token(&self, permissions: &[&str]) -> Result<String, Refusal> {
-        let permissions = permissions.iter().map(|name| (*name).to_owned()).collect();
-        super::user::add(&self.shared.api, "limited", permissions).map(|(_, value, _)| value)
-    }
-
-    /// Orders a fault. Its `key` is the path behind `/client/v4/`.
-    pub fn inject(&self, fault: Fault) {
-        self.shared.faults.lock().add(fault);
-    }
-
-    /// Forgets the faults that are still to come.
-    pub fn clear_faults(&self) {
-        self.shared.faults.lock().clear();
-    }
-
-    /// What is switched on from now on.
-    pub fn switch(&self, change: impl FnOnce(&mut super::Switches)) {
-        change(&mut self.shared.api.switches.lock());
-    }
-
-    /// Does something with the container engine, if Workers are run.
-    pub fn with_engine<T>(&self, work: impl FnOnce(&engine::Handle) -> T) -> Option<T> {
-        self.shared.api.engine.lock().as_ref().map(work)
-    }
-
-    /// The requests that were answered or cut, in the order of that.
-    pub fn requests(&self) -> Vec<Logged> {
-        self.shared.requests.lock().iter().cloned().collect()
-    }
-
-    /// Stops it, and waits until what it had begun is done.
-    pub async fn shutdown(mut self) {
-        self.stop.send_replace(true);
-        if let Some(task) = self.task.take() {
-            let _ = task.await;
-        }
-    }
-}
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        self.stop.send_replace(true);
-    }
 }

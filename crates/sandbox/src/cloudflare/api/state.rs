@@ -38,8 +38,6 @@ pub struct State {
     pub zones: BTreeMap<String, Zone>,
     /// Custom domains by id.
     pub domains: BTreeMap<String, Value>,
-    /// Credentials of the container registry that were given out: the SHA-256 of each, and when it ends.
-    pub registry: BTreeMap<String, RegistryCredential>,
 }
 
 /// An API token. Its value is not kept: the hash of it is enough to know it again.
@@ -211,15 +209,6 @@ pub struct Zone {
     /// Routes by id.
     #[serde(default)]
     pub routes: BTreeMap<String, Value>,
-}
-
-/// A credential of the container registry.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct RegistryCredential {
-    /// When it ends, in milliseconds since 1970.
-    pub expires: u64,
-    /// `pull`, `push`.
-    pub permissions: Vec<String>,
 }
 
 /// The state, and the directory where it is kept.

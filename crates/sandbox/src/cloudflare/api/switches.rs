@@ -19,6 +19,8 @@ pub struct Switches {
     pub max_applications: usize,
     /// The most instances of all container applications together.
     pub max_instances: u64,
+    /// How many seconds credentials of the registry last; `None`: as long as whoever asks for them says.
+    pub registry_seconds: Option<u64>,
     /// A rollout says that it is completed, and its instances keep the old image.
     pub stale_rollouts: bool,
 }
@@ -33,6 +35,7 @@ impl Default for Switches {
             max_scripts: 500,
             max_applications: 1000,
             max_instances: 15_000,
+            registry_seconds: None,
             stale_rollouts: false,
         }
     }

@@ -3,9 +3,12 @@
 
 use super::answer::Refusal;
 use super::state::hash;
+use super::time;
+use crate::r2::{Asked, Keys, Sessions};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::hmac;
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -128,6 +131,34 @@ impl Grant {
 /// The secret access key that belongs to a session token.
 pub fn secret_of(token: &str) -> String {
     hash(token.as_bytes())
+}
+
+/// The temporary credentials of a jurisdiction.
+#[derive(Debug)]
+pub struct Grants {
+    /// `default`, `eu`, …
+    pub jurisdiction: &'static str,
+    /// The account's secret.
+    pub secret: SecretString,
+}
+
+impl Grants {
+    fn grant(&self, token: &str) -> Option<Grant> {
+        let grant = Grant::from_token(token, self.secret.expose_secret())?;
+        (grant.jurisdiction == self.jurisdiction).then_some(grant)
+    }
+}
+
+impl Sessions for Grants {
+    fn keys(&self, token: &str) -> Option<Keys> {
+        let grant = self.grant(token).filter(|grant| time::now() < grant.ends)?;
+        Some(Keys { access_key_id: grant.id, secret_access_key: secret_of(token).into() })
+    }
+
+    fn allows(&self, token: &str, asked: &Asked<'_>) -> bool {
+        let grant = self.grant(token);
+        grant.is_some_and(|grant| grant.allows(asked.writes, asked.bucket, asked.key, time::now()))
+    }
 }
 
 #[cfg(test)]

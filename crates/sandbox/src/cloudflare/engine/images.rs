@@ -1,6 +1,7 @@
 //! What references stand for.
 
 use super::image::{Config, Image};
+use crate::registry::Registry;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,44 @@ use windlass_image::{find, unpack_once};
 pub struct Images {
     table: Arc<Mutex<BTreeMap<String, Image>>>,
     layouts: Option<Layouts>,
+    pulls: Option<Pulls>,
+}
+
+/// Where images are pulled from.
+#[derive(Clone, Debug)]
+struct Pulls {
+    registry: Registry,
+    /// The names that the registry goes by.
+    hosts: Vec<String>,
+    unpacked: PathBuf,
+}
+
+impl Pulls {
+    /// The image that was pushed under this name; `None` for one of another registry.
+    fn image(&self, reference: &str) -> Option<Result<Image, String>> {
+        let name = self.hosts.iter().find_map(|host| reference.strip_prefix(host)?.strip_prefix('/'))?;
+        let pulled = self.registry.image(name).and_then(|(layout, image)| {
+            unpacked(&layout, &image, &self.unpacked).map_err(|error| error.to_string())
+        });
+        Some(pulled)
+    }
+}
+
+/// An image, unpacked under its digest: one that was built or pushed anew is another one.
+fn unpacked(
+    layout: &windlass_image::Layout,
+    image: &windlass_image::Image,
+    directory: &Path,
+) -> Result<Image, windlass_image::Error> {
+    let root = unpack_once(layout, image, directory)?;
+    let run = image.configuration.config().clone().unwrap_or_default();
+    let config = Config {
+        env: run.env().clone().unwrap_or_default(),
+        entrypoint: run.entrypoint().clone().unwrap_or_default(),
+        cmd: run.cmd().clone().unwrap_or_default(),
+        user: run.user().clone().unwrap_or_default(),
+    };
+    Ok(Image { root, config })
 }
 
 /// Where images lie as OCI layouts, and where they are unpacked.
@@ -22,18 +61,10 @@ struct Layouts {
 }
 
 impl Layouts {
-    /// An image by its name, unpacked under its digest: an image that was built anew is another one.
+    /// An image by its name.
     fn image(&self, reference: &str) -> Result<Image, windlass_image::Error> {
         let (layout, image) = find(&self.directory, reference)?;
-        let root = unpack_once(&layout, &image, &self.unpacked)?;
-        let run = image.configuration.config().clone().unwrap_or_default();
-        let config = Config {
-            env: run.env().clone().unwrap_or_default(),
-            entrypoint: run.entrypoint().clone().unwrap_or_default(),
-            cmd: run.cmd().clone().unwrap_or_default(),
-            user: run.user().clone().unwrap_or_default(),
-        };
-        Ok(Image { root, config })
+        unpacked(&layout, &image, &self.unpacked)
     }
 }
 
@@ -58,6 +89,14 @@ impl Images {
         self
     }
 
+    /// With the images that are pushed to a registry, which goes by these names. They are unpacked below `unpacked`, once,
+    /// when they are asked for.
+    #[must_use]
+    pub fn pulled(mut self, registry: Registry, hosts: Vec<String>, unpacked: &Path) -> Self {
+        self.pulls = Some(Pulls { registry, hosts, unpacked: unpacked.to_owned() });
+        self
+    }
+
     /// From now on, this reference stands for this image. What runs goes on with the image that it was started from.
     pub fn insert(&self, reference: &str, image: Image) {
         self.table.lock().insert(reference.to_owned(), image);
@@ -68,8 +107,8 @@ impl Images {
         self.table.lock().remove(reference);
     }
 
-    /// What a reference stands for: what was given for it, else the layout's of this name. As with Docker, one without a
-    /// tag means `latest`. It may unpack an image, so it blocks.
+    /// What a reference stands for: what was given for it, else what was pushed under it, else the layout's of this name.
+    /// As with Docker, one without a tag means `latest`. It may unpack an image, so it blocks.
     pub(super) fn find(&self, reference: &str) -> Result<Image, String> {
         let name = reference.rsplit('/').next().unwrap_or(reference);
         let tagged = (!name.contains([':', '@'])).then(|| format!("{reference}:latest"));
@@ -78,6 +117,11 @@ impl Images {
             return Ok(image);
         }
         let mut why = String::new();
+        match self.pulls.as_ref().and_then(|pulls| pulls.image(reference)) {
+            Some(Ok(image)) => return Ok(image),
+            Some(Err(error)) => why = format!(": {error}"),
+            None => {}
+        }
         for reference in references().filter(|_| self.layouts.is_some()) {
             match self.layouts.as_ref().map(|layouts| layouts.image(reference)) {
                 Some(Ok(image)) => return Ok(image),

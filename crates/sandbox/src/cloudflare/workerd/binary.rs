@@ -2,6 +2,7 @@
 
 use crate::cloudflare::Error;
 use std::env;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,11 @@ use std::path::{Path, PathBuf};
 /// Where the program is named.
 pub const VARIABLE: &str = "WINDLASS_WORKERD";
 
-/// Finds workerd: what `WINDLASS_WORKERD` names, else `workerd` on the path.
+/// Where the repository's own tools are fetched to, below its root.
+const TOOLS: &str = ".tools/workerd/node_modules/workerd/bin/workerd";
+
+/// Finds workerd: what `WINDLASS_WORKERD` names, else `workerd` on the path, else the pinned one in `.tools/` of the current
+/// directory, of the executable's directory, or of one above either.
 ///
 /// npm's `workerd` is a script that starts the program and waits for it. The program itself is what is needed here,
 /// since signals go to it: it is looked for where npm has put it.
@@ -23,10 +28,21 @@ pub fn find() -> Result<PathBuf, Error> {
             Error::NoWorkerd(format!("{VARIABLE} names {}, which is no program", named.display()))
         });
     }
-    let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path).find_map(|directory| program(&directory.join("workerd"))).ok_or_else(|| {
-        Error::NoWorkerd(format!("{VARIABLE} is not set, and there is no workerd on the path"))
+    let (current, executable) = (env::current_dir().ok(), env::current_exe().ok());
+    let places = places(env::var_os("PATH").as_deref(), current.as_deref(), executable.as_deref());
+    places.iter().find_map(|place| program(place)).ok_or_else(|| {
+        Error::NoWorkerd(format!("{VARIABLE} is not set, and there is no workerd on the path or in .tools/"))
     })
+}
+
+/// Where workerd may be, in the order of preference.
+fn places(path: Option<&OsStr>, current: Option<&Path>, executable: Option<&Path>) -> Vec<PathBuf> {
+    let on_path = path.into_iter().flat_map(env::split_paths).filter(|directory| directory.is_absolute());
+    let mut places: Vec<PathBuf> = on_path.map(|directory| directory.join("workerd")).collect();
+    let below = [current, executable.and_then(Path::parent)];
+    let above = below.into_iter().flatten().flat_map(Path::ancestors);
+    places.extend(above.map(|directory| directory.join(TOOLS)));
+    places
 }
 
 /// The program behind a file: itself, or the one that npm's script would start.
@@ -60,5 +76,28 @@ fn platform() -> Option<&'static str> {
         ("macos", "x86_64") => Some("workerd-darwin-64"),
         ("macos", "aarch64") => Some("workerd-darwin-arm64"),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_of_places() {
+        let path = env::join_paths(["/usr/bin", "relative", "/opt/bin"]).unwrap();
+        let found = places(Some(&path), Some(Path::new("/w/a")), Some(Path::new("/x/windlass")));
+        let found: Vec<_> = found.iter().map(|place| place.to_str().unwrap()).collect();
+        let pinned = |directory: &str| format!("{directory}/{TOOLS}");
+        let wanted = [
+            "/usr/bin/workerd".to_owned(),
+            "/opt/bin/workerd".to_owned(),
+            pinned("/w/a"),
+            pinned("/w"),
+            pinned(""),
+            pinned("/x"),
+            pinned(""),
+        ];
+        assert_eq!(found, wanted);
     }
 }

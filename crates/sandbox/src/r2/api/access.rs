@@ -1,11 +1,16 @@
 //! Who may ask for what: one account, and nothing that R2 does not have. Pure, but for the signature that `s3s` checks.
 
 use crate::r2::refusal::Refusal;
+use crate::r2::{Asked, Sessions};
 use http::HeaderMap;
+use parking_lot::Mutex;
 use s3s::S3Result;
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::{S3Auth, SecretKey};
+use s3s::path::S3Path;
 use secrecy::{ExposeSecret, SecretString};
+use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Headers that R2 knows of and does not implement, and the operations that refuse them; none named: all do. A trailing
 /// `*` stands for any rest.
@@ -58,6 +63,51 @@ pub struct Account {
     pub access_key_id: String,
     /// Its secret.
     pub secret_access_key: SecretString,
+    /// Its temporary credentials.
+    pub temporary: Arc<Temporary>,
+}
+
+/// Temporary credentials of requests that are under way: a signature is checked by the access key id alone, and what the
+/// session token says of it is put here beforehand.
+#[derive(Debug, Default)]
+pub struct Temporary {
+    /// Who knows of them.
+    pub sessions: Option<Arc<dyn Sessions>>,
+    secrets: Mutex<HashMap<String, SecretString>>,
+}
+
+/// The header with a session token.
+const SESSION: &str = "x-amz-security-token";
+
+impl Temporary {
+    /// Requests' credentials, by these sessions.
+    pub fn new(sessions: Option<Arc<dyn Sessions>>) -> Self {
+        Self { sessions, secrets: Mutex::default() }
+    }
+
+    /// Looks at a request before its signature is checked.
+    pub fn announce(&self, headers: &HeaderMap, query: Option<&str>) {
+        let Some(keys) =
+            self.sessions.as_ref().zip(session(headers, query)).and_then(|(all, token)| all.keys(&token))
+        else {
+            return;
+        };
+        let mut secrets = self.secrets.lock();
+        // They can be found again at any time, so that none needs to stay.
+        if secrets.len() >= 1000 {
+            secrets.clear();
+        }
+        secrets.insert(keys.access_key_id, keys.secret_access_key);
+    }
+}
+
+/// The session token of a request.
+fn session(headers: &HeaderMap, query: Option<&str>) -> Option<String> {
+    let header = headers.get(SESSION).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    header.or_else(|| {
+        let mut pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+        pairs.find(|(name, _)| name == "X-Amz-Security-Token").map(|(_, value)| value.into_owned())
+    })
 }
 
 #[async_trait::async_trait]
@@ -69,15 +119,22 @@ impl S3Auth for Account {
             return Err(Refusal::InvalidArgument(text.into()).into());
         }
         if access_key != self.access_key_id {
-            return Err(Refusal::Unauthorized.into());
+            let known = self.temporary.secrets.lock().get(access_key).cloned();
+            let secret = known.ok_or(Refusal::Unauthorized)?;
+            return Ok(SecretKey::from(secret.expose_secret()));
         }
         Ok(SecretKey::from(self.secret_access_key.expose_secret()))
     }
 }
 
-/// What R2 implements.
+/// What R2 implements, and what whoever asks may do of it.
 #[derive(Debug)]
-pub struct Implemented;
+pub struct Implemented {
+    /// The account's own access key id, which may do everything.
+    pub access_key_id: String,
+    /// Others, and what they may do.
+    pub temporary: Arc<Temporary>,
+}
 
 #[async_trait::async_trait]
 impl S3Access for Implemented {
@@ -92,7 +149,42 @@ impl S3Access for Implemented {
         if !super::is_operation(operation) {
             return Err(Refusal::NotImplemented(operation.to_owned().into()).into());
         }
-        Ok(check_headers(operation, context.headers())?)
+        check_headers(operation, context.headers())?;
+        let is_own = context.credentials().is_some_and(|known| known.access_key == self.access_key_id);
+        if is_own || self.may(context) { Ok(()) } else { Err(Refusal::AccessDenied.into()) }
+    }
+}
+
+impl Implemented {
+    /// Whether temporary credentials allow this.
+    fn may(&self, context: &S3AccessContext<'_>) -> bool {
+        let Some(sessions) = &self.temporary.sessions else { return false };
+        let query = context.uri().query();
+        let Some(token) = session(context.headers(), query) else { return false };
+        let signed_with = context.credentials().map(|known| known.access_key.as_str());
+        if sessions.keys(&token).as_ref().map(|keys| keys.access_key_id.as_str()) != signed_with {
+            return false;
+        }
+        let operation = context.s3_op().name();
+        let (bucket, key) = match context.s3_path() {
+            S3Path::Root => ("", None),
+            S3Path::Bucket { bucket } => (bucket.as_ref(), None),
+            S3Path::Object { bucket, key } => (bucket.as_ref(), Some(key.to_string())),
+        };
+        // A listing is about the keys that begin with its prefix.
+        let key = key.or_else(|| {
+            let lists = matches!(operation, "ListObjects" | "ListObjectsV2");
+            let mut pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+            let prefix = pairs.find(|(name, _)| name == "prefix").map(|(_, value)| value.into_owned());
+            lists.then(|| prefix.unwrap_or_default())
+        });
+        let reads = ["Get", "Head", "List"].iter().any(|kind| operation.starts_with(kind));
+        // What it copies from lies elsewhere, and is not looked at here.
+        let copies = context.headers().contains_key("x-amz-copy-source");
+        // The keys of a deletion of many are in its body.
+        let many = operation == "DeleteObjects";
+        let asked = Asked { writes: !reads, bucket, key: key.as_deref() };
+        !copies && !many && sessions.allows(&token, &asked)
     }
 }
 

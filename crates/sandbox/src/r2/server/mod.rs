@@ -3,7 +3,7 @@
 mod admin;
 
 use super::api::Api;
-use super::api::access::{Account, Implemented};
+use super::api::access::{Account, Implemented, Temporary};
 use super::fault::{Effect, Fault, Faults};
 use super::refusal::Refusal;
 use super::store::Store;
@@ -56,6 +56,7 @@ pub struct Request {
 struct Shared {
     service: S3Service,
     store: Arc<Store>,
+    temporary: Arc<Temporary>,
     faults: Mutex<Faults>,
     requests: Mutex<VecDeque<Request>>,
 }
@@ -100,6 +101,7 @@ impl Service {
             None => None,
         };
         let directory = options.directory.clone();
+        let sessions = options.sessions.clone();
         let opened = tokio::task::spawn_blocking(move || {
             let store = Store::open(options.directory.clone())?;
             let keys = match options.keys {
@@ -122,15 +124,25 @@ impl Service {
         }
         store.limit_writes(options.write_interval);
         let store = Arc::new(store);
+        let temporary = Arc::new(Temporary::new(sessions));
         let mut builder = S3ServiceBuilder::new(Api::new(Arc::clone(&store)));
         builder.set_auth(Account {
             access_key_id: keys.access_key_id.clone(),
             secret_access_key: keys.secret_access_key.clone(),
+            temporary: Arc::clone(&temporary),
         });
-        builder.set_access(Implemented);
+        builder.set_access(Implemented {
+            access_key_id: keys.access_key_id.clone(),
+            temporary: Arc::clone(&temporary),
+        });
         builder.set_validation(AnyName);
-        let shared =
-            Shared { service: builder.build(), store, faults: Mutex::default(), requests: Mutex::default() };
+        let shared = Shared {
+            service: builder.build(),
+            store,
+            temporary,
+            faults: Mutex::default(),
+            requests: Mutex::default(),
+        };
         Ok(Self { listener, admin, shared: Arc::new(shared), keys })
     }
 
@@ -219,6 +231,7 @@ impl Shared {
             Some(Effect::Delay(millis)) => tokio::time::sleep(Duration::from_millis(millis)).await,
             Some(Effect::LoseAnswer) | None => {}
         }
+        self.temporary.announce(request.headers(), request.uri().query());
         let answer = self.service.call(request.map(Body::from)).await.map_err(|_| Cut)?;
         if fault == Some(Effect::LoseAnswer) { Err(Cut) } else { Ok(answer) }
     }

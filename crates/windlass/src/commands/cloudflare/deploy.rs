@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use serde_json::{Map, json};
 use windlass_engine::plan::Wish;
 use windlass_engine::wanted;
 use windlass_platforms::cloudflare::edge;
 
-use super::{open, show_only, told};
+use super::{open, setup, show_only, told};
 use crate::commands::apply::{self, How};
 use crate::commands::image;
 use crate::context::Context;
@@ -17,7 +18,7 @@ use crate::output;
 const LONG_ABOUT: &str = "\
 Build and push the image, apply the fleet file, and see that everything runs as it says.
 
-The image of the nodes is built without Docker and pushed to Cloudflare's registry, where it is not there already; a fleet \
+First it sees that the token may do all of it. The image of the nodes is built without Docker and pushed to Cloudflare's registry, where it is not there already; a fleet \
 file that names an image of its own is taken at its word. Then this is `windlass apply`: it shows the plan, asks, does it, \
 and asks each node which version and which configuration it runs. Cloudflare calls a rollout done when instances were \
 started; this does not.";
@@ -45,15 +46,24 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
     let session = open(args.file.as_deref(), context)?;
     let wish = Wish::default();
     let own = wanted::edge::cluster(&session.fleet).filter(|(_, cluster)| cluster.image.is_none());
-    if args.dry_run {
-        if own.is_some() && !args.no_image && !context.quiet() {
-            output::note("the image would be built, and pushed if the registry does not have it");
-        }
-        return show_only(&session, &wish, context).await;
-    }
+    let mut document = Map::new();
+    let client = session.cloudflare.client().await.map_err(told)?;
+    setup::allowed(client).await?;
     if let Some((_, cluster)) = own.filter(|_| !args.no_image) {
-        let account = session.cloudflare.client().await.map_err(told)?.account().to_owned();
-        image::provide(&edge::image(cluster, &account), context).await?;
+        let account = client.account().to_owned();
+        let reference = edge::image(cluster, &account);
+        let image = if args.dry_run {
+            if !context.quiet() && !context.json() {
+                output::note(&format!("the image {reference} would be built, and pushed if it is not there"));
+            }
+            json!({ "reference": reference })
+        } else {
+            json!(image::provide(&reference, context).await?)
+        };
+        document.insert("image".to_owned(), image);
     }
-    apply::carry_out(&session, &wish, None, &args.how, context).await
+    if args.dry_run {
+        return show_only(document, &session, &wish, context).await;
+    }
+    apply::carry_out_after(document, &session, &wish, None, &args.how, context).await
 }

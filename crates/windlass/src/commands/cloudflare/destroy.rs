@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use serde_json::Map;
 use windlass_engine::plan::Wish;
 use windlass_engine::wanted::CLOUDFLARE;
 
@@ -18,7 +19,7 @@ Delete everything that the fleet has at Cloudflare, and nothing else.
 
 The containers, the Worker with its Durable Objects, its secrets, the namespace and the bucket of payloads. Events that \
 still wait in the Outbox and payloads in the bucket are named with their number, and deleted only with --allow-data-loss. \
-The hub and everything else goes on; a bucket that holds state is never touched.";
+The hub and everything else goes on; a bucket that holds state is never touched, and the image stays in the registry.";
 
 /// Arguments of `windlass cloudflare destroy`.
 #[derive(Debug, clap::Args)]
@@ -57,7 +58,7 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
     }
     let wish = Wish { targets, destroy: true };
     if args.dry_run {
-        return show_only(&session, &wish, context).await;
+        return show_only(Map::new(), &session, &wish, context).await;
     }
     apply::carry_out(&session, &wish, None, &args.how, context).await
 }

@@ -26,11 +26,32 @@ pub enum Error {
         status: String,
     },
     /// There is no version to go back to.
-    #[error("the Worker {script} has no version before the one that answers now")]
+    #[error("the Worker {script} was uploaded once, so there is no version to go back to")]
     NothingBefore {
         /// The Worker.
         script: String,
     },
+    /// There is no such version to go back to.
+    #[error("the Worker {script} has no version {version}")]
+    NoSuchVersion {
+        /// The Worker.
+        script: String,
+        /// What was asked for.
+        version: String,
+    },
+    /// A version could not answer.
+    #[error("version {version} of the Worker {script} has not the secrets that it needs: {missing}")]
+    Unready {
+        /// The Worker.
+        script: String,
+        /// The version.
+        version: String,
+        /// Their names.
+        missing: String,
+    },
+    /// The Worker would have no address.
+    #[error("the account has no domain below workers.dev, so the Worker would have no address")]
+    NoSubdomain,
     /// After a rollback the Worker did not say that it is the other version.
     #[error("the Worker was told to be version {wanted}, and answers as {found} after {seconds} s")]
     Unproven {
@@ -55,6 +76,9 @@ impl Error {
             Self::NothingBefore { .. } => "WL0453",
             Self::Unproven { .. } => "WL0454",
             Self::NoStore => "WL0455",
+            Self::NoSuchVersion { .. } => "WL0458",
+            Self::Unready { .. } => "WL0459",
+            Self::NoSubdomain => "WL0460",
         }
     }
 
@@ -68,6 +92,16 @@ impl Error {
             }
             Self::Token { .. } => "make a new one at https://dash.cloudflare.com/profile/api-tokens",
             Self::NothingBefore { .. } => "`windlass cloudflare deploy` deploys what the fleet file says",
+            Self::NoSuchVersion { .. } => {
+                "take one that the dashboard lists under Deployments, or leave --to away for the one before"
+            }
+            Self::Unready { .. } => {
+                "it was uploaded before they were set; take a later one, or leave --to away for the one before"
+            }
+            Self::NoSubdomain => {
+                "take one, for good: `windlass cloudflare setup --subdomain NAME`; or set CLOUDFLARE_WORKER_URL to where the \
+                 Worker answers"
+            }
             Self::Unproven { .. } => {
                 "ask again with `windlass cloudflare test`; Cloudflare may take a minute to be everywhere"
             }
@@ -80,7 +114,7 @@ impl Error {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let bad = matches!(error, Error::NoStore);
+        let bad = matches!(error, Error::NoStore | Error::NoSuchVersion { .. } | Error::Unready { .. });
         let failure = Self::new(error.code(), error.to_string(), error.help());
         if bad { failure.bad_input() } else { failure }
     }

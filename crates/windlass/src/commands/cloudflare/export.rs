@@ -32,7 +32,7 @@ Examples:
 pub struct Args {
     /// Directory to write to; it is made where it is missing
     #[arg(value_name = "DIR")]
-    directory: PathBuf,
+    to: PathBuf,
     /// Fleet file [default: windlass.toml here, else the built-in one]
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
@@ -47,7 +47,7 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
     let files = session.cloudflare.export().await.map_err(told)?;
     let mut written = Vec::new();
     for file in files {
-        let path = args.directory.join(file.path);
+        let path = args.to.join(file.path);
         let failed = |cause| Error::Directory { action: "write", path: path.clone(), cause };
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).map_err(failed)?;

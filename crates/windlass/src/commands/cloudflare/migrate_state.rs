@@ -1,9 +1,11 @@
 //! `windlass cloudflare migrate-state`: Terraform's state and the fleet's own, to R2.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::FromArgMatches;
+use serde_json::{Value, json};
 use windlass_fleet::StoreAddress;
 
 use super::error::Error;
@@ -12,7 +14,7 @@ use crate::context::Context;
 use crate::failure::{self, Failure};
 use crate::fleet_file::Source;
 use crate::fleet_session::Session;
-use crate::output;
+use crate::output::{self, GREEN, paint};
 
 const LONG_ABOUT: &str = "\
 Move Terraform's state and the fleet's own to R2.
@@ -59,48 +61,74 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
         _ => None,
     };
     let here = || Path::new(TERRAFORM).is_file().then(|| PathBuf::from(TERRAFORM));
-    let terraform = args.terraform.or_else(here);
+    let terraform = args.terraform.clone().or_else(here);
     let flags = |dry_run: bool| {
         let dry_run = (args.dry_run && dry_run).then_some("--dry-run");
         dry_run.into_iter().chain(args.yes.then_some("--yes")).map(str::to_owned)
     };
-    match &terraform {
-        Some(path) => {
-            let to = match (&args.to, &own) {
-                (Some(to), _) => to.clone(),
-                (None, Some(bucket)) => format!("r2://{bucket}/terraform/{TERRAFORM}"),
-                (None, None) => return Err(Error::NoStore.into()),
-            };
+    if terraform.is_none() && own.is_none() {
+        return Err(Error::NoStore.into());
+    }
+    // Checked before the first of the two is moved.
+    let to = match (&terraform, &args.to, &own) {
+        (None, ..) => None,
+        (Some(_), Some(to), _) => Some(to.clone()),
+        (Some(_), None, Some(bucket)) => Some(format!("r2://{bucket}/terraform/{TERRAFORM}")),
+        (Some(_), None, None) => return Err(Error::NoStore.into()),
+    };
+    let mut document = json!({ "dry_run": args.dry_run, "terraform": null, "own": null });
+    match terraform.as_ref().zip(to) {
+        Some((path, to)) => {
             let mut words = vec!["--from".to_owned(), path.display().to_string(), "--to".to_owned(), to];
             words.extend(flags(true));
-            migrate::run(arguments(words)?, context).await?;
+            document["terraform"] = json!(migrate::carry_out(arguments(words)?, context).await?);
         }
         None if !context.quiet() => {
-            output::note("there is no Terraform state here; --terraform FILE names one")
+            output::note("there is no Terraform state here; --terraform FILE names one");
         }
         None => {}
     }
-    if own.is_none() {
-        if terraform.is_none() {
-            return Err(Error::NoStore.into());
-        }
-        return Ok(ExitCode::SUCCESS);
+    if own.is_some() {
+        document["own"] = move_own(&session, &args, flags(false).collect(), context).await?;
     }
+    if context.json() {
+        output::json(&document)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Moves the fleet's own state, unless it is where the file says, and says so.
+async fn move_own(
+    session: &Session,
+    args: &Args,
+    mut words: Vec<String>,
+    context: &Context,
+) -> Result<Value, Failure> {
     let (asked, state) = (session.asked(), session.own_state()?);
-    match asked.elsewhere(&state.address).filter(|from| *from != state.address) {
+    let from = asked.elsewhere(&state.address).filter(|from| *from != state.address);
+    let (tells, to) = (!context.json(), &state.address);
+    match from {
         Some(from) if args.dry_run => {
-            output::note(&format!("the fleet's own state would be moved from {from} to {}", state.address));
-            Ok(ExitCode::SUCCESS)
+            if tells {
+                let mut out = output::out();
+                writeln!(out, "· the fleet's own state would be moved")?;
+                writeln!(out, "    {from} → {to}")?;
+            }
+            Ok(json!({ "from": from.to_string(), "to": to.to_string(), "already": false }))
         }
-        None if args.dry_run => Ok(ExitCode::SUCCESS),
         Some(_) => {
-            let mut words: Vec<String> = flags(false).collect();
             if let Some(file) = &args.file {
                 words.extend(["--file".to_owned(), file.display().to_string()]);
             }
-            moving::run(arguments(words)?, context).await
+            moving::carry_out(arguments(words)?, context).await
         }
-        None => Ok(ExitCode::SUCCESS),
+        None => {
+            if tells {
+                let mark = paint(GREEN, "✓");
+                writeln!(output::out(), "{mark} the fleet's own state belongs in {to}, and is nowhere else")?;
+            }
+            Ok(json!({ "to": to.to_string(), "already": true }))
+        }
     }
 }
 

@@ -22,7 +22,7 @@ Try the deployed edge, end to end, with real clients.
 A webhook goes in and its event comes out of the hub's stream, once and byte for byte; a NATS client connects over \
 WebSocket in each region, asks the hub and is answered; a nats-server joins as a leaf node; who has no credentials is \
 turned away; and each node says itself which version and which configuration it runs. Cold and warm start times are \
-measured; with --cold the nodes are drained first, so that there is a cold start to see.
+measured; with --cold one more node is started in each region and sent away again, so that there is one to see.
 
 What is sent is a `ping` of its own under a new delivery, and messages on random subjects. Nothing else is touched.";
 
@@ -44,7 +44,7 @@ pub struct Args {
     /// File with what opens the Worker's API [default: the fleet's own]
     #[arg(long, value_name = "FILE")]
     api_token_file: Option<PathBuf>,
-    /// Send the nodes to sleep first, to see them start cold
+    /// Start one more node in each region as well, to see it start cold
     #[arg(long)]
     cold: bool,
 }
@@ -53,12 +53,12 @@ pub struct Args {
 pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
     let target = target(args, context)?;
     let quiet = context.json();
-    let trials = trial::run(&target, &mut |trial| {
+    let trials = Box::pin(trial::run(&target, &mut |trial| {
         if !quiet {
             // Nobody may be reading any more; the trials go on.
             let _ = writeln!(output::out(), "{}", line(trial));
         }
-    })
+    }))
     .await;
     let count = |outcome| trials.iter().filter(|trial| trial.outcome == outcome).count();
     let (passed, failed, skipped) = (count(Outcome::Passed), count(Outcome::Failed), count(Outcome::Skipped));

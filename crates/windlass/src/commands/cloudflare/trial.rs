@@ -48,7 +48,7 @@ pub struct Target {
     pub authority: Option<PathBuf>,
     /// The stream of GitHub's events.
     pub stream: String,
-    /// Send the nodes to sleep first, so that a cold start is seen.
+    /// Start one more node in each region, so that a cold start is seen.
     pub cold: bool,
 }
 
@@ -116,8 +116,8 @@ pub async fn run(target: &Target, tell: &mut dyn FnMut(&Trial)) -> Vec<Trial> {
             return all.done;
         }
     };
-    all.run("health", health(&http, target)).await;
-    all.run("refusals: nobody without credentials", refusals(&http, target)).await;
+    all.run("health", Box::pin(health(&http, target))).await;
+    all.run("refusals: nobody without credentials", Box::pin(refusals(&http, target))).await;
     let mut status = None;
     all.run("status: the version that runs is the one that is wanted", async {
         let (seen, words) = look(&http, target).await?;
@@ -134,7 +134,8 @@ pub async fn run(target: &Target, tell: &mut dyn FnMut(&Trial)) -> Vec<Trial> {
         }
     };
     if target.webhook_secret.is_some() {
-        all.run("webhook: in at the edge, out at the hub, once", webhook(&http, target, &hub)).await;
+        all.run("webhook: in at the edge, out at the hub, once", Box::pin(webhook(&http, target, &hub)))
+            .await;
     } else {
         all.skip("webhook", "the fleet does not receive GitHub's events at the edge");
     }
@@ -144,15 +145,24 @@ pub async fn run(target: &Target, tell: &mut dyn FnMut(&Trial)) -> Vec<Trial> {
             continue;
         }
         if target.cold {
-            all.run(&format!("{name}: sent to sleep"), sleep(&http, target, name, region)).await;
+            all.run(
+                &format!("{name}: a node's cold start"),
+                Box::pin(cold_start(&http, target, name, region)),
+            )
+            .await;
         }
-        let asleep = target.cold || !region.nodes.iter().any(|node| node.state == "running");
+        let asleep = !region.nodes.iter().any(|node| node.state == "running");
         let first = if asleep { "cold start to a client's first answer" } else { "a client's first answer" };
-        all.run(&format!("{name}: {first}"), first_answer(target, name)).await;
-        all.run(&format!("{name}: a client's first answer, warm"), first_answer(target, name)).await;
-        all.run(&format!("{name}: nobody without credentials"), without_creds(target, name)).await;
-        all.run(&format!("{name}: request and reply through the hub"), requests(target, name, &hub)).await;
-        all.run(&format!("{name}: a leaf node"), leaf_node(target, name, &hub)).await;
+        all.run(&format!("{name}: {first}"), Box::pin(first_answer(target, name))).await;
+        all.run(&format!("{name}: a client's first answer, warm"), Box::pin(first_answer(target, name)))
+            .await;
+        all.run(&format!("{name}: nobody without credentials"), Box::pin(without_creds(target, name))).await;
+        all.run(
+            &format!("{name}: request and reply through the hub"),
+            Box::pin(requests(target, name, &hub)),
+        )
+        .await;
+        all.run(&format!("{name}: a leaf node"), Box::pin(leaf_node(target, name, &hub))).await;
     }
     all.done
 }
@@ -382,28 +392,44 @@ async fn without_creds(target: &Target, region: &str) -> Seen {
     }
 }
 
-async fn sleep(http: &reqwest::Client, target: &Target, region: &str, now: &Region) -> Seen {
-    let token = format!("Bearer {}", target.api_token.expose_secret());
-    for (index, _) in now.nodes.iter().enumerate() {
-        let url = target.at(&format!("api/nodes/{region}/{index}/drain"));
-        let answer = http.post(url).header(AUTHORIZATION, &token).send().await.map_err(said)?;
-        if !answer.status().is_success() {
-            return Err(format!("draining {region}/{index} was answered with {}", answer.status()));
+/// Starts one more node than there are, sees how long that takes, and sends it away again: nobody's clients are on it.
+async fn cold_start(http: &reqwest::Client, target: &Target, region: &str, now: &Region) -> Seen {
+    let number = |node: &Node| node.name.rsplit_once('-').and_then(|(_, number)| number.parse::<u32>().ok());
+    let busy = |number_of: u32| {
+        now.nodes.iter().any(|node| number(node) == Some(number_of) && node.state != "asleep")
+    };
+    let free = (0..now.max).find(|index| !busy(*index));
+    let Some(index) = free else {
+        return Err(format!("all {} nodes that there may be are in use", now.max));
+    };
+    let order = async |what: &str| {
+        let token = format!("Bearer {}", target.api_token.expose_secret());
+        let url = target.at(&format!("api/nodes/{region}/{index}/{what}"));
+        let answer = http.post(url).header(AUTHORIZATION, token).send().await.map_err(said)?;
+        let status = answer.status();
+        if status.is_success() {
+            Ok(())
+        } else {
+            Err(format!("{what} of {region}/{index} was answered with {status}"))
         }
-    }
-    let deadline = Instant::now() + COLD_WITHIN;
+    };
+    let began = Instant::now();
+    order("wake").await?;
     loop {
         let (status, _) = look(http, target).await?;
-        let busy = |node: &&Node| node.state == "running" || node.state == "draining";
-        let left = status.regions.get(region).and_then(|region| region.nodes.iter().find(busy));
-        match left {
-            None => return Ok(format!("{} drained and stopped", now.nodes.len())),
-            Some(node) if Instant::now() > deadline => {
-                return Err(format!("{} is still {} after {COLD_WITHIN:?}", node.name, node.state));
+        let nodes = status.regions.get(region).map(|region| region.nodes.as_slice()).unwrap_or_default();
+        match nodes.iter().find(|node| number(node) == Some(index)) {
+            Some(node) if node.state == "running" => break,
+            Some(node) if node.state == "failed" || began.elapsed() > COLD_WITHIN => {
+                return Err(format!("{} is {}", node.name, node.state));
             }
-            Some(_) => tokio::time::sleep(PAUSE).await,
+            None if began.elapsed() > COLD_WITHIN => return Err("it does not appear".to_owned()),
+            _ => tokio::time::sleep(Duration::from_millis(5)).await,
         }
     }
+    let took = began.elapsed().as_secs_f64() * 1e3;
+    order("drain").await?;
+    Ok(format!("node {index} answered after {took:.0} ms, and was sent away again"))
 }
 
 /// Answers at the hub whatever is asked on a subject of its own.

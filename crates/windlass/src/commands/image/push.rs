@@ -15,7 +15,9 @@ use super::{Error, LayoutArgs, chosen, failure, megabytes};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::fleet_file::{self, Source};
+use crate::local_edge::LocalEdge;
 use crate::output::{self, BOLD, paint};
+use crate::run_directory::RunDirectory;
 use crate::secrets;
 
 const USERNAME: &str = "WINDLASS_REGISTRY_USERNAME";
@@ -25,8 +27,8 @@ const TOKEN: &str = "WINDLASS_REGISTRY_TOKEN";
 const MORE: &str = "\
 To registry.cloudflare.com, with CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_API_TOKEN, or what [platforms.cloudflare] of the \
 fleet file names: the push asks Cloudflare for credentials \
-that are over after 15 minutes, and puts the account into the name, where it must be. (CLOUDFLARE_API_BASE_URL and \
-CLOUDFLARE_CONTAINER_REGISTRY are other addresses of the two.)
+that are over after 15 minutes, and puts the account into the name, where it must be. CLOUDFLARE_API_BASE_URL and \
+CLOUDFLARE_CONTAINER_REGISTRY are other addresses of the two; with `windlass up --edge`, both are on this machine.
 
 To any other registry, with WINDLASS_REGISTRY_USERNAME and WINDLASS_REGISTRY_PASSWORD, or WINDLASS_REGISTRY_TOKEN, or as \
 anybody. A registry on this machine is reached without TLS, every other one with it.
@@ -71,14 +73,18 @@ pub async fn send(
     // The first one installed counts; it does not matter by whom.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let registry = push::parse(reference).map_err(failure)?;
-    let (target, credentials) = who(reference, registry.registry(), context).await?;
+    let To { name, target, credentials } = who(reference, registry.registry(), context).await?;
     let bar = progress_bar(image, context);
     let shown = bar.clone();
     let progress: Arc<dyn Fn(u64) + Send + Sync> = Arc::new(move |position| shown.set_position(position));
     let options = Options { credentials, progress, ..Options::default() };
     let pushed = push::push(layout, image, &target, &options).await;
     bar.finish_and_clear();
-    pushed.map_err(failure)
+    let pushed = pushed.map_err(failure)?;
+    // What it is called is what deploys it; where that name led to is nobody's business.
+    let pinned = pushed.pinned.rsplit_once('@').map(|(_, digest)| digest.to_owned()).unwrap_or_default();
+    let repository = name.rsplit_once(':').map_or(name.as_str(), |(repository, _)| repository);
+    Ok(Pushed { pinned: format!("{repository}@{pinned}"), reference: name, ..pushed })
 }
 
 fn print(pushed: &Pushed, context: &Context) -> Result<(), Failure> {
@@ -95,13 +101,33 @@ fn print(pushed: &Pushed, context: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Under which name, and as whom.
-async fn who(reference: &str, registry: &str, context: &Context) -> Result<(String, Credentials), Failure> {
-    let cloudflares = set("CLOUDFLARE_CONTAINER_REGISTRY").unwrap_or_else(|| cloudflare::REGISTRY.to_owned());
-    if registry == cloudflares {
-        let account = account(context)?;
-        let credentials = cloudflare::credentials(&account, registry).await.map_err(failure)?;
-        return Ok((cloudflare::with_account(reference, &account.id), credentials));
+/// Where an image goes.
+struct To {
+    /// What it is called there.
+    name: String,
+    /// The same, with the address at which the registry is reached.
+    target: String,
+    /// As whom.
+    credentials: Credentials,
+}
+
+/// Under which name, to which address, and as whom.
+async fn who(reference: &str, registry: &str, context: &Context) -> Result<To, Failure> {
+    let directory = RunDirectory::at(&context.directory);
+    let local = LocalEdge::read(&directory).and_then(|edge| edge.account(&directory));
+    let address = match &local {
+        Some((_, address)) => address.clone(),
+        None => set("CLOUDFLARE_CONTAINER_REGISTRY").unwrap_or_else(|| cloudflare::REGISTRY.to_owned()),
+    };
+    if registry == cloudflare::REGISTRY || registry == address {
+        let account = match local {
+            Some((account, _)) => account,
+            None => account(context)?,
+        };
+        let credentials = cloudflare::credentials(&account, &address).await.map_err(failure)?;
+        let name = cloudflare::with_account(reference, &account.id);
+        let target = name.replacen(registry, &address, 1);
+        return Ok(To { name, target, credentials });
     }
     let credentials = match (set(USERNAME), set(PASSWORD), set(TOKEN)) {
         (None, None, Some(token)) => Credentials::Token(token.into()),
@@ -112,7 +138,7 @@ async fn who(reference: &str, registry: &str, context: &Context) -> Result<(Stri
         (Some(_), None, _) => return Err(Error::Credentials { have: "a user name" }.into()),
         (None, Some(_), _) => return Err(Error::Credentials { have: "a password" }.into()),
     };
-    Ok((reference.to_owned(), credentials))
+    Ok(To { name: reference.to_owned(), target: reference.to_owned(), credentials })
 }
 
 /// Who asks Cloudflare: the environment says it, else the fleet file says where it is said.

@@ -24,7 +24,10 @@ Examples:
 
 /// Compare two versions of a state, resource by resource
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = EXAMPLES)]
+#[command(
+    after_long_help = EXAMPLES,
+    override_usage = "windlass state diff [OPTIONS] [ADDRESS] <A> [B]"
+)]
 pub struct Args {
     /// Where the state is [default: the fleet's own state], the older version, and the newer one [default: current]; a version
     /// is a serial, or SERIAL-DIGEST

@@ -60,6 +60,15 @@ pub struct Args {
 
 /// Runs the command.
 pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
+    let report = carry_out(args, context).await?;
+    if context.json() {
+        output::json(&report)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Does it, and tells people; a JSON document is the caller's.
+pub async fn carry_out(args: Args, context: &Context) -> Result<Report, Failure> {
     let access = args.keys.access()?;
     let (from, to): (Location, Location) = (args.from.parse()?, args.to.parse()?);
     let endpoint = args.from_endpoint.clone();
@@ -90,15 +99,13 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
     let report = migrate::migrate(&from, &to, options, &tell, interrupted()).await;
     bar.finish_and_clear();
     let report = report?;
-    if context.json() {
-        output::json(&report)?;
-    } else {
+    if !context.json() {
         show(&report)?;
     }
     for owner in &report.took_over {
         output::note(&format!("took over the lock of {owner}, whose process is gone"));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(report)
 }
 
 /// Two buckets of two services have different keys: those of the source come from variables of its own.

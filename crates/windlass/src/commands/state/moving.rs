@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use windlass_engine::store::Store as _;
 
 use super::own::stopped;
@@ -49,6 +49,15 @@ pub struct Args {
 
 /// Runs the command.
 pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
+    let moved = carry_out(args, context).await?;
+    if context.json() {
+        output::json(&moved)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Does it, and tells people; a JSON document is the caller's.
+pub async fn carry_out(args: Args, context: &Context) -> Result<Value, Failure> {
     let session = Session::open(&Source::find(args.file.as_deref())?, context)?.may_begin_locally();
     session.directory.create()?;
     let (asked, own) = (session.asked(), session.own_state()?);
@@ -90,11 +99,10 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
     };
     asked.remember(&own.address)?;
     if context.json() {
-        output::json(&json!({
+        return Ok(json!({
             "from": old.store.place(), "to": own.store.place(), "serial": state.serial, "lineage": state.lineage,
             "resources": state.resources.len(), "versions": versions, "already": false,
-        }))?;
-        return Ok(ExitCode::SUCCESS);
+        }));
     }
     writeln!(
         output::out(),
@@ -105,14 +113,12 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
         own.store.place(),
         old.store.place()
     )?;
-    Ok(ExitCode::SUCCESS)
+    Ok(Value::Null)
 }
 
-fn already(place: &str, context: &Context) -> Result<ExitCode, Failure> {
-    if context.json() {
-        output::json(&json!({ "to": place, "already": true }))?;
-    } else {
+fn already(place: &str, context: &Context) -> Result<Value, Failure> {
+    if !context.json() {
         writeln!(output::out(), "{} the state is in {place}; nothing was moved", paint(GREEN, "✓"))?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(json!({ "to": place, "already": true }))
 }

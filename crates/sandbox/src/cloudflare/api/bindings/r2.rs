@@ -37,7 +37,7 @@ pub fn answer(store: &Store, bucket: &str, asked: &Asked) -> Answered {
         Method::PUT => body_of(asked).and_then(|(wanted, body)| write(store, bucket, &wanted, body)),
         _ => Err(Refusal::InvalidRequest("GET or PUT".into()).into()),
     };
-    done.unwrap_or_else(failed)
+    done.unwrap_or_else(|error| failed(&error))
 }
 
 fn invalid() -> Failed {
@@ -55,11 +55,11 @@ fn body_of(asked: &Asked) -> Result<(Wanted, &[u8]), Failed> {
     Ok((serde_json::from_slice(said).map_err(|_| invalid())?, body))
 }
 
-fn failed(failed: Failed) -> Answered {
+fn failed(failed: &Failed) -> Answered {
     let (code, status) = codes(&failed.refusal);
     let error = json!({ "version": 1, "v4code": code, "message": failed.refusal.to_string() });
     let mut answer = match &failed.object {
-        Some(object) => said(&described(object, Some(0..object.size), true, true), Vec::new()),
+        Some(object) => said(&described(object, Some(0..object.size), true, true), &[]),
         None => plain(StatusCode::OK, ""),
     };
     *answer.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -91,10 +91,10 @@ fn codes(refusal: &Refusal) -> (u32, u16) {
 }
 
 /// What is said, and the bytes behind it.
-fn said(value: &Value, bytes: Vec<u8>) -> Answered {
+fn said(value: &Value, bytes: &[u8]) -> Answered {
     let mut text = value.to_string().into_bytes();
     let size = text.len();
-    text.extend_from_slice(&bytes);
+    text.extend_from_slice(bytes);
     let mut answer = plain(StatusCode::OK, text);
     answer.headers_mut().insert(SIZE, HeaderValue::from(size));
     answer.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -119,7 +119,7 @@ fn read(store: &Store, bucket: &str, wanted: &Wanted) -> Result<Answered, Failed
     match wanted.method.as_str() {
         "head" => {
             let object = store.find(bucket, key(wanted)?)?.object;
-            Ok(said(&described(&object, Some(0..object.size), true, true), Vec::new()))
+            Ok(said(&described(&object, Some(0..object.size), true, true), &[]))
         }
         "get" => {
             let found = store.find(bucket, key(wanted)?)?;
@@ -131,7 +131,7 @@ fn read(store: &Store, bucket: &str, wanted: &Wanted) -> Result<Answered, Failed
             }
             let range = wanted.bytes(found.object.size)?;
             let value = described(&found.object, Some(range.clone()), true, true);
-            Ok(said(&value, bytes_of(found, range)?))
+            Ok(said(&value, &bytes_of(found, range)?))
         }
         "list" => list(store, bucket, wanted),
         _ => Err(invalid()),
@@ -159,7 +159,7 @@ fn list(store: &Store, bucket: &str, wanted: &Wanted) -> Result<Answered, Failed
     for key in &page.keys {
         match store.find(bucket, key) {
             Ok(found) => {
-                objects.push(described(&found.object, None, include.contains(&0), include.contains(&1)))
+                objects.push(described(&found.object, None, include.contains(&0), include.contains(&1)));
             }
             Err(Refusal::NoSuchKey) => {}
             Err(refusal) => return Err(refusal.into()),
@@ -170,7 +170,7 @@ fn list(store: &Store, bucket: &str, wanted: &Wanted) -> Result<Answered, Failed
     if let Some(next) = page.next {
         value["cursor"] = json!(next.to_token());
     }
-    Ok(said(&value, Vec::new()))
+    Ok(said(&value, &[]))
 }
 
 fn received(store: &Store, body: &[u8]) -> Result<crate::r2::store::Received, Failed> {
@@ -193,20 +193,20 @@ fn write(store: &Store, bucket: &str, wanted: &Wanted, body: &[u8]) -> Result<An
         "createMultipartUpload" => {
             let upload = Upload::new(key(wanted)?.to_owned(), wanted.headers(), wanted.metadata(), None);
             let upload = store.create_upload(bucket, upload)?;
-            Ok(said(&json!({ "uploadId": upload.id }), Vec::new()))
+            Ok(said(&json!({ "uploadId": upload.id }), &[]))
         }
         "uploadPart" => {
             let upload = store.upload(bucket, key(wanted)?, id()?)?;
             let number =
                 wanted.part_number.filter(|number| (1..=10_000).contains(number)).ok_or_else(invalid)?;
             let part = store.put_part(bucket, &upload, number, received(store, body)?)?;
-            Ok(said(&json!({ "etag": part.etag }), Vec::new()))
+            Ok(said(&json!({ "etag": part.etag }), &[]))
         }
         "completeMultipartUpload" => {
             let named: Vec<_> = wanted.parts.iter().map(|part| (part.part, part.etag.clone())).collect();
             let object =
                 store.complete_upload(bucket, key(wanted)?, id()?, &named, &Conditions::default())?;
-            Ok(said(&described(&object, None, true, true), Vec::new()))
+            Ok(said(&described(&object, None, true, true), &[]))
         }
         "abortMultipartUpload" => {
             store.abort_upload(bucket, key(wanted)?, id()?)?;
@@ -242,7 +242,7 @@ fn put(store: &Store, bucket: &str, wanted: &Wanted, body: &[u8]) -> Result<Answ
         segments: vec![received.segment],
     };
     match store.commit(bucket, received.draft, object, &conditions) {
-        Ok(object) => Ok(said(&described(&object, None, true, true), Vec::new())),
+        Ok(object) => Ok(said(&described(&object, None, true, true), &[])),
         Err(refusal @ Refusal::PreconditionFailed) => {
             Err(Failed { refusal, object: current().map(Box::new) })
         }

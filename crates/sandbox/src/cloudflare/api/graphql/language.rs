@@ -138,11 +138,18 @@ impl<'text> Reader<'text> {
             return Ok(Value::Array(all));
         }
         self.space();
-        if self.rest.starts_with('"') || self.rest.starts_with(|one: char| one == '-' || one.is_ascii_digit())
-        {
+        if self.rest.starts_with('"') {
             let mut values = serde_json::Deserializer::from_str(self.rest).into_iter::<Value>();
-            let value = values.next().and_then(Result::ok).ok_or_else(|| self.expected("a value"))?;
+            let value = values.next().and_then(Result::ok).ok_or_else(|| self.expected("a text"))?;
             self.rest = self.rest.get(values.byte_offset()..).unwrap_or_default();
+            return Ok(value);
+        }
+        if self.rest.starts_with(|one: char| one == '-' || one.is_ascii_digit()) {
+            let is_part = |one: char| one.is_ascii_digit() || "+-.eE".contains(one);
+            let end = self.rest.find(|one| !is_part(one)).unwrap_or(self.rest.len());
+            let (number, rest) = self.rest.split_at(end);
+            let value = serde_json::from_str(number).map_err(|_| self.expected("a number"))?;
+            self.rest = rest;
             return Ok(value);
         }
         match self.word().ok_or_else(|| self.expected("a value"))? {

@@ -272,7 +272,7 @@ mod tests {
     use super::*;
     use crate::cloudflare::api::state::{Application, ObjectNamespace};
 
-    fn version(bindings: Value) -> Version {
+    fn version(bindings: &Value) -> Version {
         Version {
             id: "v".into(),
             bindings: bindings.as_array().unwrap().clone(),
@@ -290,7 +290,7 @@ mod tests {
 
     #[test]
     fn inherited_and_kept() {
-        let former = version(json!([
+        let former = version(&json!([
             { "name": "A", "type": "secret_text", "text": "a" },
             { "name": "B", "type": "plain_text", "text": "b" },
             { "name": "C", "type": "kv_namespace", "namespace_id": "c" },
@@ -313,7 +313,7 @@ mod tests {
         let namespace = ObjectNamespace { script: "s".into(), class: "Node".into(), sqlite: true };
         state.objects.insert("n".into(), namespace);
         let version =
-            version(json!([{ "name": "NODE", "type": "durable_object_namespace", "class_name": "Node" }]));
+            version(&json!([{ "name": "NODE", "type": "durable_object_namespace", "class_name": "Node" }]));
         assert_eq!(spec(&state, "s", &version).unwrap().classes[0].image, None);
         let fields = json!({ "durable_objects": { "namespace_id": "n" } }).as_object().unwrap().clone();
         let application = Application { fields, running_image: "i:1".into(), ..Application::default() };

@@ -109,7 +109,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn apply(state: &mut State, tag: Option<&str>, value: Value) -> Result<Option<String>, u32> {
+    fn apply(state: &mut State, tag: Option<&str>, value: &Value) -> Result<Option<String>, u32> {
         let migrations = Migrations::read(&json!({ "migrations": value })).unwrap().unwrap();
         migrations.apply(state, "s", tag).map_err(|refusal| refusal.code)
     }
@@ -118,15 +118,15 @@ mod tests {
     fn classes_come_and_go() {
         let mut state = State::default();
         let first = json!({ "new_tag": "v1", "steps": [{ "new_sqlite_classes": ["A", "B"] }] });
-        assert_eq!(apply(&mut state, None, first.clone()), Ok(Some("v1".into())));
-        assert_eq!(apply(&mut state, Some("v1"), first), Err(10074));
+        assert_eq!(apply(&mut state, None, &first), Ok(Some("v1".into())));
+        assert_eq!(apply(&mut state, Some("v1"), &first), Err(10074));
         let late = json!({ "old_tag": "v0", "new_tag": "v2", "steps": [] });
-        assert_eq!(apply(&mut state, Some("v1"), late), Err(10079));
+        assert_eq!(apply(&mut state, Some("v1"), &late), Err(10079));
         let next = json!({ "old_tag": "v1", "new_tag": "v2",
             "steps": [{ "renamed_classes": [{ "from": "A", "to": "C" }], "deleted_classes": ["B"] }] });
-        assert_eq!(apply(&mut state, Some("v1"), next), Ok(Some("v2".into())));
+        assert_eq!(apply(&mut state, Some("v1"), &next), Ok(Some("v2".into())));
         assert_eq!(state.objects.len(), 1);
         assert!(state.objects.values().all(|namespace| namespace.class == "C" && namespace.sqlite));
-        assert_eq!(apply(&mut state, None, json!({ "deleted_classes": ["X"] })), Err(10072));
+        assert_eq!(apply(&mut state, None, &json!({ "deleted_classes": ["X"] })), Err(10072));
     }
 }

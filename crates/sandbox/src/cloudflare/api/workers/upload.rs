@@ -25,8 +25,13 @@ const OF_VERSION: &[&str] = &["limits", "placement", "usage_model"];
 pub fn script(api: &Api, request: &Request, name: &str) -> Outcome {
     check_name(name)?;
     let upload = Upload::read(api, request)?;
+    let former = objects_of(api, name);
     let id = upload.take(api, name, true)?;
     api.workers.reconcile(api, name);
+    let now = objects_of(api, name);
+    for deleted in former.iter().filter(|id| !now.contains(id)) {
+        api.workers.forget_objects(deleted);
+    }
     api.disk.read(|state| {
         let script = super::find(state, name)?;
         let version = script.version(&id).ok_or_else(super::no_script)?;
@@ -48,6 +53,14 @@ pub fn script(api: &Api, request: &Request, name: &str) -> Outcome {
             "deployment_id": id.replace('-', ""),
             "entry_point": version.main,
         }))
+    })
+}
+
+/// The namespaces of a script's Durable Objects.
+fn objects_of(api: &Api, script: &str) -> Vec<String> {
+    api.disk.read(|state| {
+        let mine = state.objects.iter().filter(|(_, namespace)| namespace.script == script);
+        mine.map(|(id, _)| id.clone()).collect()
     })
 }
 
