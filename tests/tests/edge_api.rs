@@ -372,7 +372,7 @@ async fn as_a_process() {
     };
     let names = |line: &Value| line.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     let (mut child, first) = start(&[]);
-    assert_eq!(names(&first), ["account_id", "api_token", "api_url", "r2", "worker_url"]);
+    assert_eq!(names(&first), ["account_id", "api_token", "api_url", "r2", "registry", "worker_url"]);
     let url = format!(
         "{}/accounts/{}/r2/buckets",
         first["api_url"].as_str().unwrap(),
