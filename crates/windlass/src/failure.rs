@@ -287,8 +287,10 @@ pub enum Error {
         max: String,
     },
     /// `cost explain` was asked for a line that no bill has.
-    #[error("no bill has a line {asked}")]
+    #[error("{} {asked}", if *several { "more than one line has in its name" } else { "no bill has a line" })]
     UnknownLine {
+        /// Whether it is a part of several names.
+        several: bool,
         /// What was asked for.
         asked: String,
         /// The lines that there are.
