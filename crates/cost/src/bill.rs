@@ -368,3 +368,21 @@ impl Provenance {
         format!("{when}; {confirmed}.")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_are_grammar() {
+        let one_of = |unit: &str| units(Decimal::ONE, unit);
+        assert_eq!(
+            [one_of("month"), one_of("GB"), units(Decimal::TWO, "month")],
+            ["1 month", "1 GB", "2 months"]
+        );
+        assert_eq!(
+            ["hour", "NLCU-hour", "month", "GB-hour"].map(one),
+            ["an hour", "an NLCU-hour", "a month", "a GB-hour"]
+        );
+    }
+}

@@ -347,4 +347,13 @@ mod tests {
         let ends = [messages.first().unwrap(), messages.last().unwrap()].map(|x| x.normalize().to_string());
         assert_eq!(ends, ["0.1", "100000"]);
     }
+
+    #[test]
+    fn servers_that_are_never_awake_are_not_said_to_have_no_price() {
+        let workload = crate::Profile::Small.workload().awake(Decimal::ZERO);
+        let prices = PriceList::built_in().unwrap();
+        let curves = Curves::of(Axis::Messages, &workload, &prices, Terms::default()).unwrap();
+        let said = curves.sentences().join("; ");
+        assert!(said.contains("never awake") && !said.contains("no listed price"), "{said}");
+    }
 }

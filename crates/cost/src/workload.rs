@@ -20,6 +20,11 @@ pub fn n(number: u64) -> Decimal {
     Decimal::from(number)
 }
 
+/// A sum, or the most there is: [`Workload::check`] refuses that.
+fn sum(figures: impl Iterator<Item = Decimal>) -> Decimal {
+    figures.fold(Decimal::ZERO, |sum, figure| sum.checked_add(figure).unwrap_or(Decimal::MAX))
+}
+
 /// Where Cloudflare's prices of egress differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -296,13 +301,13 @@ impl Workload {
     /// How many servers there are.
     #[must_use]
     pub fn server_count(&self) -> Decimal {
-        self.servers.iter().map(|servers| servers.count).sum()
+        sum(self.servers.iter().map(|servers| servers.count))
     }
 
     /// What leaves the servers, all zones together.
     #[must_use]
     pub fn egress(&self) -> Decimal {
-        self.egress_gb.values().copied().sum()
+        sum(self.egress_gb.values().copied())
     }
 
     /// How often clients connect.

@@ -287,7 +287,7 @@ pub enum Error {
         max: String,
     },
     /// `cost explain` was asked for a line that no bill has.
-    #[error("{} {asked}", if *several { "more than one line has in its name" } else { "no bill has a line" })]
+    #[error("{}", if *several { format!("{asked} is in the names of several lines") } else { format!("no bill has a line {asked}") })]
     UnknownLine {
         /// Whether it is a part of several names.
         several: bool,

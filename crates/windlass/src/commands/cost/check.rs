@@ -53,7 +53,7 @@ fn amount(text: &str) -> Result<Money, String> {
 fn figure(money: Money) -> String {
     match money.amount() == money.rounded().amount() {
         true => money.to_string(),
-        false => format!("{} {}", money.exact(), money.currency()),
+        false => format!("{money} (exactly {})", money.exact()),
     }
 }
 
@@ -84,7 +84,7 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
     };
     let limit = match rate {
         None => figure(args.max),
-        Some(_) => format!("{} ({})", figure(args.max), figure(max)),
+        Some(_) => format!("{}, which are {}", figure(args.max), figure(max)),
     };
     let total = figure(estimate.total);
     if context.format.is_table() {
