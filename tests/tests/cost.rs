@@ -46,6 +46,15 @@ clusters.edge.regions = { weur = { min = 0, max = 2 } }
 clusters.hub.servers = 3
 "#;
 
+/// What the file allows at the most.
+const LIMITS: &str = r#"
+[cost]
+machines = "own"
+messages_per_second = 1_000_000_000
+fan_out = 1_000_000
+message_size = "64MiB"
+"#;
+
 fn run(directory: &Path, arguments: &[&str]) -> Output {
     Fleet::command_in(directory, arguments).output().unwrap()
 }
@@ -140,6 +149,14 @@ fn a_limit_for_ci() {
     let said = text(&above);
     assert!(said.contains("WL0435") && said.contains("27.71 USD") && said.contains("27.70 USD"), "{said}");
     assert_eq!(check("27.71USD").status.code(), Some(0));
+    // The limit is compared exactly, and both sides are then said so.
+    let cent = text(&check("27.705478"));
+    assert!(cent.contains("27.71 USD (exactly 27.705479)") && cent.contains("(exactly 27.705478)"), "{cent}");
+    assert_eq!(check("27.705479").status.code(), Some(0));
+    let euros = text(&check("23.81EUR"));
+    for words in ["1 EUR = 1.1637 USD", "2026-05-27", "not confirmed"] {
+        assert!(euros.contains(words) && text(&check("23.80EUR")).contains(words), "{words}: {euros}");
+    }
     // 23.80 EUR are 27.696 USD, 23.81 are 27.708.
     assert_eq!(check("23.80EUR").status.code(), Some(1));
     assert_eq!(check("23.81EUR").status.code(), Some(0));
@@ -153,6 +170,93 @@ fn a_limit_for_ci() {
     let output = check("1000000USD");
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(text(&output).contains("WL0438"), "{output:?}");
+    // Nor has it a total.
+    let estimate = json(directory.path(), &["estimate", "--environment", "production"]);
+    let one = &estimate["environments"][0];
+    assert!(one["total"].is_null() && one["total_exact"].is_null(), "{one}");
+    assert!(one["no_price"][0].as_str().unwrap().contains("too small"), "{one}");
+    let said = text(&run(directory.path(), &["cost", "estimate", "--environment", "production"]));
+    assert!(
+        said.contains("No total: Cloudflare: the servers are too small")
+            && !said.contains("0.00 USD a month"),
+        "{said}"
+    );
+}
+
+#[test]
+fn each_instance_type_has_a_total_of_its_own() {
+    let directory = tempfile::tempdir().unwrap();
+    // One that is always awake, as `bills.rs` of the crate has them by hand: 5 for the plan, and for 2,628,000 s
+    // (GiB × s − 90,000) × 0.0000025 and (GB × s − 720,000) × 0.00000007:
+    // 1.4175 + 0.31752; 6.345 + 0.68544; 26.055 + 1.42128; 39.195 + 2.15712.
+    for (instance, total) in
+        [("lite", "6.73502"), ("basic", "12.03044"), ("standard-1", "32.47628"), ("standard-2", "46.35212")]
+    {
+        let file = ACME.replace("\"basic\"", &format!("\"{instance}\"")).replace("max = 2", "max = 1");
+        let file = file.replace("machines = \"hetzner\"", "machines = \"uncounted\"");
+        fs::write(directory.path().join("windlass.toml"), file.split("[environments").next().unwrap())
+            .unwrap();
+        let estimate = json(directory.path(), &["estimate"]);
+        assert_eq!(estimate["environments"][0]["total_exact"], total, "{instance}");
+    }
+}
+
+#[test]
+fn objects_without_a_place_are_named_and_bad_input_is_told_apart() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |file: &str| fs::write(directory.path().join("windlass.toml"), file).unwrap();
+    write("[fleet]\nname = \"acme\"\n[clusters.hub]\n[cost]\nobjects = { stored = \"100GB\" }\n");
+    let said = text(&run(directory.path(), &["cost", "estimate"]));
+    assert!(said.contains("not counted: what is kept as objects"), "{said}");
+    // In a bucket of R2 they are counted: (100 − 10) × 0.015 = 1.35, and 5 for the plan.
+    write(
+        "[fleet]\nname = \"acme\"\n[state]\nstore = \"r2://bucket\"\n[cost]\nobjects = { stored = \"100GB\" }\n",
+    );
+    let estimate = json(directory.path(), &["estimate"]);
+    assert_eq!(estimate["environments"][0]["total_exact"], "6.35");
+    // The limits of the file are valid, and too large for a bill.
+    write(&format!("[fleet]\nname = \"acme\"\n[clusters.hub]\n{LIMITS}"));
+    assert!(run(directory.path(), &["validate"]).status.success());
+    for arguments in [&["estimate"][..], &["compare"], &["check", "--max", "1USD"], &["explain", "vcpu"]] {
+        let output = run(directory.path(), &[&["cost"], arguments].concat());
+        assert_eq!((output.status.code(), code(&output).as_str()), (Some(3), "WL0902"), "{output:?}");
+    }
+    let output = run(directory.path(), &["plan"]);
+    assert!(output.status.success() && text(&output).contains("what it costs cannot be said"), "{output:?}");
+    // Two currencies on one bill are the list's, and name the entry.
+    write("[fleet]\nname = \"acme\"\n[clusters.hub]\n[cost]\nmachines = \"own\"\n");
+    let list = |entry: &str| fs::write(directory.path().join("own.toml"), entry).unwrap();
+    for (entry, expected, words) in [
+        (
+            "[[price]]\nid = \"own.power\"\ncurrency = \"EUR\"\nread = \"2026-11-01\"\n",
+            "WL0901",
+            "own.toml: own.power",
+        ),
+        (
+            "[[price]]\nid = \"own.pwer\"\nprice = \"1\"\nread = \"2026-11-01\"\n",
+            "WL0904",
+            "own.toml: own.pwer",
+        ),
+        (
+            "[[price]]\nid = \"own.power\"\nprice = \"1\"\nread = \"2999-01-01\"\n",
+            "WL0904",
+            "own.toml: own.power",
+        ),
+        (
+            "[[rate]]\nfrom = \"EUR\"\nto = \"USD\"\nvalue = \"0\"\nread = \"2026-11-01\"\n",
+            "WL0904",
+            "EUR USD",
+        ),
+    ] {
+        list(entry);
+        let output = run(directory.path(), &["cost", "estimate", "--prices", "own.toml"]);
+        assert_eq!((output.status.code(), code(&output).as_str()), (Some(3), expected), "{output:?}");
+        assert!(text(&output).contains(words), "{words}: {output:?}");
+    }
+    for window in ["0", "0s"] {
+        let output = run(directory.path(), &["cost", "estimate", "--measured", "--window", window]);
+        assert_eq!(output.status.code(), Some(3), "{window}: {output:?}");
+    }
 }
 
 #[test]
@@ -192,6 +296,10 @@ fn platforms_side_by_side_and_where_cloudflare_is_not_the_cheaper_one() {
         one["total_usd"].as_str().unwrap().parse().unwrap()
     };
     assert!((25.0..=35.0).contains(&usd("aws-fargate")) && (5.0..=10.0).contains(&usd("cloudflare")));
+    assert!((25.0..=35.0).contains(&usd("aws-ec2")));
+    // With the hub, which it needs besides, it is above 10.
+    assert_eq!(small["hub"]["with_cloudflare_usd"], "11.78");
+    assert_eq!((&small["hub"]["platform"], &small["hub"]["total_usd"]), (&"hetzner".into(), &"5.23".into()));
     // It is not the cheapest, and the result says so.
     assert_eq!(small["cheapest"], "hetzner");
     let said = text(&run(directory.path(), &["cost", "compare", "--profile", "small"]));
@@ -201,6 +309,14 @@ fn platforms_side_by_side_and_where_cloudflare_is_not_the_cheaper_one() {
         "{said}"
     );
     assert!(said.contains("Not counted") && said.contains("Prices read "), "{said}");
+    assert!(
+        said.contains("comes on top of Cloudflare: 5.23 USD on Hetzner (1 server), 11.78 USD in all"),
+        "{said}"
+    );
+    // A fleet that never wakes is not one without prices.
+    let asleep = acme();
+    let said = text(&run(asleep.path(), &["cost", "compare", "--environment", "development"]));
+    assert!(!said.contains("no listed price for this workload"), "{said}");
     let break_even = small["break_even"].as_array().unwrap();
     assert_eq!(
         break_even.iter().map(|one| &one["over"]).collect::<Vec<_>>(),
@@ -269,11 +385,32 @@ fn tables_for_pages_and_spreadsheets() {
     );
     let csv = print(&["estimate"], "csv");
     let mut lines = csv.lines();
-    assert_eq!(lines.next().unwrap(), "environment,platform,line,what,usage,arithmetic,amount,USD");
-    assert!(csv.contains("production,,total,,,,,27.71"), "{csv}");
-    for arguments in [&["compare", "--profile", "small"][..], &["prices"], &["storage", "--gb", "1"]] {
-        assert!(print(arguments, "csv").contains("\r\n") && print(arguments, "markdown").starts_with("| "));
+    assert_eq!(
+        lines.next().unwrap(),
+        "environment,platform,line,what,usage,arithmetic,price read,confirmed,amount,USD"
+    );
+    assert!(csv.contains("production,,total,,,,,,,27.71"), "{csv}");
+    let all: [&[&str]; 6] = [
+        &["estimate"],
+        &["compare", "--profile", "small"],
+        &["storage", "--gb", "1"],
+        &["explain", "r2.storage", "--profile", "small"],
+        &["check", "--max", "1000USD"],
+        &["prices"],
+    ];
+    for arguments in all {
+        let (csv, markdown) = (print(arguments, "csv"), print(arguments, "markdown"));
+        assert!(csv.contains("\r\n") && markdown.starts_with("| "), "{arguments:?}: {csv}");
+        // Each of them has the day of its prices, and what is not in it.
+        assert!(csv.contains("2026-") && markdown.contains("2026-"), "{arguments:?}: {csv}");
+        let is_counted = ["explain", "prices"].contains(&arguments[0]);
+        assert!(
+            is_counted || (csv.contains("not counted") && csv.contains("Prices read")),
+            "{arguments:?}: {csv}"
+        );
     }
+    let compare = print(&["compare", "--profile", "small"], "csv");
+    assert!(compare.contains("11.78 USD in all") && compare.contains("not dated"), "{compare}");
     // Elsewhere there are no such tables, and nobody is given something else in silence.
     let output = run(directory.path(), &["validate", "--format", "csv"]);
     assert_eq!(output.status.code(), Some(3), "{output:?}");
@@ -317,7 +454,9 @@ fn prices_have_sources_and_can_be_replaced() {
     .unwrap();
     let output = run(directory.path(), &["cost", "estimate"]);
     assert_eq!((output.status.code(), code(&output).as_str()), (Some(3), "WL0904"), "{output:?}");
-    // A plan goes on without its cost, and says why.
+    // A plan goes on without its cost, and says why. It looks at what is there, so nothing of it is at Cloudflare here.
+    let own = "[fleet]\nname = \"acme\"\n\n[clusters.hub]\n\n[cost]\nprices = \"own.toml\"\n";
+    fs::write(directory.path().join("windlass.toml"), own).unwrap();
     let output = run(directory.path(), &["plan"]);
     assert!(output.status.success() && text(&output).contains("what it costs cannot be said"), "{output:?}");
     let output = run(directory.path(), &["cost", "estimate", "--prices", "missing.toml"]);
@@ -373,6 +512,56 @@ fn a_plan_says_what_it_adds() {
     assert_eq!(grown["cost"]["actions"].as_object().unwrap().len(), 2);
     // What it adds is on the file as it was read; it changes nothing of the plan itself.
     assert_eq!(grown["world"], plan(&["--no-cost"])["world"]);
+}
+
+/// In hundredths, so that sums are exact.
+fn cents(value: &Value) -> i64 {
+    value.as_str().unwrap().replace(['.', '+'], "").parse().unwrap()
+}
+
+#[test]
+fn the_column_of_a_plan_adds_up_to_the_total() {
+    let ports = ports(3);
+    // Three tasks of 1 vCPU and 2 GB, a balancer, streams and egress that they share.
+    let file = |servers: u32, stored: &str, extra: &str| {
+        format!(
+            "[fleet]\nname = \"billed\"\n\n[clusters.hub]\nservers = {servers}\nports = {ports}\n\n[cost]\nmachines = \"aws-fargate\"\n\
+             machine = {{ vcpus = 1 }}\nmessages_per_second = 100\nmessage_size = \"1KB\"\nstored = \"{stored}\"\n{extra}"
+        )
+    };
+    let fleet = Fleet::of(&file(3, "50GB", ""));
+    let plan = || -> Value {
+        let output = fleet.run(&["plan", "--format", "json"]);
+        assert!(output.status.success(), "{output:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let sum = |plan: &Value| -> i64 {
+        plan["cost"]["actions"].as_object().unwrap().values().map(|one| cents(&one["change"])).sum()
+    };
+    let first = plan();
+    let change = |plan: &Value| cents(&plan["cost"]["monthly"]["change"]);
+    assert!(change(&first) > 10_000, "{first}");
+    assert_eq!(first["cost"]["actions"].as_object().unwrap().len(), 3, "{first}");
+    assert_eq!(sum(&first), change(&first), "{first}");
+    // The second adds itself alone: 730 h × (0.04048 + 2 × 0.004445 + 0.005) = 39.6901, while the first has what all share.
+    let of = |plan: &Value, server: &str| cents(&plan["cost"]["actions"][server]["change"]);
+    assert!(
+        [3_969, 3_970].contains(&of(&first, "server.hub-1")) && of(&first, "server.hub-0") > 5_000,
+        "{first}"
+    );
+    apply_all(&fleet, &[]);
+    // Some of them go.
+    fleet.write(&file(1, "50GB", ""));
+    let less = plan();
+    assert!(change(&less) < 0 && sum(&less) == change(&less), "{less}");
+    // What cannot be counted keeps nobody from a plan.
+    fleet.write(
+        &file(3, "50GB", "fan_out = 1_000_000\n")
+            .replace("= 100\n", "= 1_000_000_000\n")
+            .replace("1KB", "64MiB"),
+    );
+    let output = fleet.run(&["plan"]);
+    assert!(output.status.success() && text(&output).contains("what it costs cannot be said"), "{output:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

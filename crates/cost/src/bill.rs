@@ -188,6 +188,20 @@ impl Category {
     }
 }
 
+/// So many of a unit, for an amount: `1 month`, `2 months`, `3 GB`.
+#[must_use]
+pub fn units(number: Decimal, unit: &str) -> String {
+    let unit = if number == Decimal::ONE { unit.to_owned() } else { plural(unit) };
+    format!("{} {unit}", quantity(number))
+}
+
+/// One of a unit: `a month`, `an hour`, `an NLCU-hour`.
+#[must_use]
+pub fn one(unit: &str) -> String {
+    let an = unit.starts_with(['a', 'e', 'i', 'o']) || ["hour", "NLCU-hour"].contains(&unit);
+    format!("{} {unit}", if an { "an" } else { "a" })
+}
+
 /// More of a unit: `vCPU-seconds`, `GB-months`, `GB`.
 #[must_use]
 pub fn plural(unit: &str) -> String {
@@ -282,6 +296,8 @@ pub struct Provenance {
     pub oldest: Option<Date>,
     /// The day on which the latest was read.
     pub newest: Option<Date>,
+    /// Those whose source says not of when it is; `oldest` and `newest` are of the others.
+    pub undated: Vec<String>,
     /// Those that the vendor's own text did not confirm.
     pub unconfirmed: Vec<String>,
     /// Those that were read more than [`crate::prices::OLD_AFTER_DAYS`] days ago.
@@ -298,8 +314,12 @@ impl Provenance {
                 continue;
             }
             provenance.prices += 1;
-            provenance.oldest = Some(provenance.oldest.map_or(origin.read, |day| day.min(origin.read)));
-            provenance.newest = Some(provenance.newest.map_or(origin.read, |day| day.max(origin.read)));
+            if origin.dated {
+                provenance.oldest = Some(provenance.oldest.map_or(origin.read, |day| day.min(origin.read)));
+                provenance.newest = Some(provenance.newest.map_or(origin.read, |day| day.max(origin.read)));
+            } else {
+                provenance.undated.push(id.to_owned());
+            }
             if !origin.confirmed {
                 provenance.unconfirmed.push(id.to_owned());
             }
@@ -307,6 +327,7 @@ impl Provenance {
                 provenance.old.push(id.to_owned());
             }
         }
+        provenance.undated.sort_unstable();
         provenance.unconfirmed.sort_unstable();
         provenance.old.sort_unstable();
         provenance
@@ -327,14 +348,41 @@ impl Provenance {
     /// In a sentence: `Prices read 2026-01-01 to 2026-08-03; 12 of 20 not confirmed by the vendor.`
     #[must_use]
     pub fn sentence(&self) -> String {
-        let (Some(oldest), Some(newest)) = (self.oldest, self.newest) else {
+        if self.prices == 0 {
             return "No prices were used.".to_owned();
+        }
+        let read = match (self.oldest, self.newest) {
+            (Some(oldest), Some(newest)) if oldest == newest => Some(format!("Prices read {newest}")),
+            (Some(oldest), Some(newest)) => Some(format!("Prices read {oldest} to {newest}")),
+            _ => None,
         };
-        let when = if oldest == newest { format!("{newest}") } else { format!("{oldest} to {newest}") };
+        let when = match (read, self.undated.len()) {
+            (Some(read), 0) => read,
+            (Some(read), count) => format!("{read}, {count} of {} not dated", self.prices),
+            (None, _) => "Prices not dated".to_owned(),
+        };
         let confirmed = match self.unconfirmed.len() {
             0 => "each confirmed by the vendor's own text".to_owned(),
             count => format!("{count} of {} not confirmed by the vendor's own text", self.prices),
         };
-        format!("Prices read {when}; {confirmed}.")
+        format!("{when}; {confirmed}.")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_are_grammar() {
+        let one_of = |unit: &str| units(Decimal::ONE, unit);
+        assert_eq!(
+            [one_of("month"), one_of("GB"), units(Decimal::TWO, "month")],
+            ["1 month", "1 GB", "2 months"]
+        );
+        assert_eq!(
+            ["hour", "NLCU-hour", "month", "GB-hour"].map(one),
+            ["an hour", "an NLCU-hour", "a month", "a GB-hour"]
+        );
     }
 }

@@ -95,10 +95,12 @@ impl Axis {
     }
 
     /// The workload at this value.
-    #[must_use]
-    pub fn at(self, workload: &Workload, x: Decimal) -> Workload {
+    ///
+    /// # Errors
+    /// When it is too large.
+    pub fn at(self, workload: &Workload, x: Decimal) -> Result<Workload, Error> {
         match self {
-            Self::Awake => workload.clone().awake(x),
+            Self::Awake => Ok(workload.clone().awake(x)),
             Self::Egress => workload.clone().leaving(x),
             Self::Messages => workload.clone().talking(x),
         }
@@ -178,14 +180,23 @@ impl Curves {
     /// When the workload cannot be, or the list lacks a price or a rate.
     pub fn of(axis: Axis, workload: &Workload, prices: &PriceList, terms: Terms) -> Result<Self, Error> {
         let currency = Currency::Usd;
+        workload.check()?;
         let total = |platform: Platform, x: Decimal| {
-            let bill = platform.bill(&axis.at(workload, x), prices, terms)?;
+            let bill = platform.bill(&axis.at(workload, x)?, prices, terms)?;
             Ok::<_, Error>(bill.total_in(currency, prices)?.map(Money::amount))
         };
         let mut points = axis.points();
         if axis == Axis::Messages {
             // Beyond that, the servers are too small on every platform, and more of them are another workload.
-            points.retain(|x| axis.at(workload, *x).busy() <= workload.capacity());
+            let mut carried = Vec::new();
+            for x in points {
+                let talking = axis.at(workload, x)?;
+                talking.check()?;
+                if talking.busy() <= workload.capacity() {
+                    carried.push(x);
+                }
+            }
+            points = carried;
         }
         let mut series = Vec::new();
         for platform in Platform::ALL {
@@ -210,6 +221,11 @@ impl Curves {
     /// What the curves say; platforms of which the same is said share a sentence.
     #[must_use]
     pub fn sentences(&self) -> Vec<String> {
+        let (Some(_), Some(_)) = (self.points.first(), self.points.last()) else {
+            return vec![
+                "the servers are never awake, or too small: they carry no messages anywhere".to_owned(),
+            ];
+        };
         let mut said: Vec<((String, String), Vec<&str>)> = Vec::new();
         for one in &self.break_even {
             let words = self.words(one);
@@ -330,5 +346,14 @@ mod tests {
         let messages = Axis::Messages.points();
         let ends = [messages.first().unwrap(), messages.last().unwrap()].map(|x| x.normalize().to_string());
         assert_eq!(ends, ["0.1", "100000"]);
+    }
+
+    #[test]
+    fn servers_that_are_never_awake_are_not_said_to_have_no_price() {
+        let workload = crate::Profile::Small.workload().awake(Decimal::ZERO);
+        let prices = PriceList::built_in().unwrap();
+        let curves = Curves::of(Axis::Messages, &workload, &prices, Terms::default()).unwrap();
+        let said = curves.sentences().join("; ");
+        assert!(said.contains("never awake") && !said.contains("no listed price"), "{said}");
     }
 }

@@ -6,12 +6,14 @@ use crate::Currency;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// Amounts of two currencies met in a sum.
-    #[error("{one} and {other} cannot be added up")]
+    #[error("{place}{one} and {other} cannot be added up")]
     Mixed {
         /// One of them.
         one: Currency,
         /// The other.
         other: Currency,
+        /// Where, with a colon behind it: the entry and its list; nothing where that is not known.
+        place: String,
     },
     /// A number beyond 28 digits.
     #[error("the figure is too large to be counted exactly")]

@@ -6,6 +6,7 @@
 pub mod bill;
 pub mod curve;
 mod error;
+pub mod hub;
 pub mod measured;
 pub mod money;
 pub mod platform;

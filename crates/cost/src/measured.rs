@@ -104,17 +104,18 @@ impl Measured {
         let gb = |bytes: u64| n(bytes) / n(1_000_000_000);
         workload.connections = n(self.connections);
         workload.leaf_nodes = n(self.leaf_nodes);
-        workload.messages = n(self.in_messages) * month;
+        workload.messages = n(self.in_messages).checked_mul(month).ok_or(Error::TooLarge)?;
         workload.message_bytes =
             n(self.in_bytes).checked_div(n(self.in_messages)).unwrap_or(workload.message_bytes);
         workload.fan_out = n(self.out_messages).checked_div(n(self.in_messages)).unwrap_or(Decimal::ONE);
         workload.stored_gb = gb(self.stored_bytes);
         let awake = self.awake_percent;
-        Ok(workload.leaving(gb(self.out_bytes) * month).awake(awake))
+        let leaves = gb(self.out_bytes).checked_mul(month).ok_or(Error::TooLarge)?;
+        Ok(workload.leaving(leaves)?.awake(awake))
     }
 }
 
-/// What a vendor metered, by the price that it is billed at: Cloudflare's analytics, once they are asked.
+/// What a vendor metered, by the price that it is billed at: Cloudflare's analytics.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Metered {
     /// How long was metered, in seconds.
@@ -135,7 +136,8 @@ impl Metered {
         for (id, usage) in &self.usage {
             let price = prices.price(id)?;
             let by_the_month = price.unit.ends_with("month");
-            let usage = if by_the_month { *usage } else { *usage * month };
+            let of_month = if by_the_month { Some(*usage) } else { usage.checked_mul(month) };
+            let usage = of_month.ok_or(Error::TooLarge)?;
             bill.lines.push(Line::of(price, usage, format!("metered over {} s", self.seconds), terms)?);
         }
         Ok(bill)

@@ -127,11 +127,18 @@ impl Money {
         Ok(self.amount.cmp(&other.amount))
     }
 
+    /// As it is printed: to hundredths, half away from zero.
+    #[must_use]
+    pub fn rounded(self) -> Self {
+        let amount = self.amount.round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero);
+        Self { amount, ..self }
+    }
+
     /// To hundredths, half away from zero, without the currency: `9.63`. This is where amounts are rounded, and the only
     /// place.
     #[must_use]
     pub fn cents(self) -> String {
-        format!("{:.2}", self.amount.round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero))
+        format!("{:.2}", self.rounded().amount)
     }
 
     /// The amount as it is, without the currency and without zeros at the end: `0.000114`.
@@ -150,7 +157,7 @@ impl Money {
         if self.currency == other.currency {
             return Ok(());
         }
-        Err(Error::Mixed { one: self.currency, other: other.currency })
+        Err(Error::Mixed { one: self.currency, other: other.currency, place: String::new() })
     }
 }
 
@@ -202,6 +209,12 @@ pub(crate) fn grouped(whole: &str) -> String {
         out.push(digit);
     }
     out
+}
+
+/// A number of things: `1 server`, `2 servers`.
+#[must_use]
+pub fn counted(number: Decimal, what: &str) -> String {
+    format!("{} {what}{}", quantity(number), if number == Decimal::ONE { "" } else { "s" })
 }
 
 /// A quantity for a person: thousands in groups, and at most four places, of which the last may be rounded.

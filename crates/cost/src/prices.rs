@@ -14,6 +14,10 @@ use crate::{Currency, Error, Money};
 const BUILT_IN: &str = include_str!("../prices.toml");
 /// What it is called.
 const BUILT_IN_NAME: &str = "the built-in price list";
+/// Prices of which a user may add more: machines and plans, of which a bill takes the cheapest that fits.
+const FAMILIES: [&str; 4] = ["aws.ec2.t4g.", "digitalocean.droplet.", "hetzner.server.", "synadia.plan."];
+/// The most that a number of an entry may be: 10¹².
+const MOST: Decimal = Decimal::from_parts(0xd4a5_1000, 0xe8, 0, false, 0);
 /// After how many days a price that nobody has read again counts as old.
 pub const OLD_AFTER_DAYS: i64 = 180;
 
@@ -63,8 +67,10 @@ pub struct Tier {
 pub struct Origin {
     /// The vendor's page.
     pub source: String,
-    /// When it was read.
+    /// When it was read; where that is not known, as of when it is counted.
     pub read: Date,
+    /// Whether it is known when it was read.
+    pub dated: bool,
     /// Whether the vendor's own text said so.
     pub confirmed: bool,
     /// What else is to be known.
@@ -113,6 +119,12 @@ impl Price {
 }
 
 impl Origin {
+    /// The day on which it was read, for a person; `not dated` where that is not known.
+    #[must_use]
+    pub fn day(&self) -> String {
+        if self.dated { self.read.to_string() } else { "not dated".to_owned() }
+    }
+
     /// How many days ago it was read.
     #[must_use]
     pub fn age(&self, today: Date) -> i64 {
@@ -135,6 +147,9 @@ pub struct PriceList {
     pub rates: Vec<Rate>,
     /// The ids that a user's own list has changed or added.
     pub own: BTreeSet<String>,
+    /// What the list is called, or the user's own over it.
+    #[serde(skip)]
+    pub name: String,
 }
 
 impl PriceList {
@@ -146,11 +161,12 @@ impl PriceList {
         Self::of(&parse(BUILT_IN, BUILT_IN_NAME)?, BUILT_IN_NAME, BTreeSet::new())
     }
 
-    /// The built-in list with a user's own over it. `name` is what the user calls that.
+    /// The built-in list with a user's own over it. `name` is what the user calls that; `today` is a day after which nothing
+    /// can have been read.
     ///
     /// # Errors
     /// With what is wrong in it.
-    pub fn with(own: &str, name: &str) -> Result<Self, Error> {
+    pub fn with(own: &str, name: &str, today: Date) -> Result<Self, Error> {
         let mut table = parse(BUILT_IN, BUILT_IN_NAME)?;
         let mut changed = BTreeSet::new();
         for (kind, entries) in parse(own, name)? {
@@ -177,6 +193,17 @@ impl PriceList {
                 }
                 if !entry.contains_key("read") {
                     return Err(wrong("it says not when it was read: read = \"2026-01-31\""));
+                }
+                let read = entry.get("read").and_then(Value::as_str).and_then(|day| day.parse::<Date>().ok());
+                if read.is_some_and(|day| day > today) {
+                    return Err(wrong(&format!("it was read on a day to come; today is {today}")));
+                }
+                let known = list.iter().any(|value| value.as_table().is_some_and(|there| key(there) == id));
+                if kind == "price" && !known && !FAMILIES.iter().any(|family| id.starts_with(family)) {
+                    let families = FAMILIES.join("…, ");
+                    return Err(wrong(&format!(
+                        "the list has no such price, and new ones are only counted as {families}…"
+                    )));
                 }
                 if !changed.insert(id.clone()) {
                     return Err(wrong("it stands there twice"));
@@ -209,7 +236,7 @@ impl PriceList {
             let raw: RawRate = entry.try_into().map_err(|error| wrong(brief(&error)))?;
             rates.push(raw.check().map_err(wrong)?);
         }
-        Ok(Self { prices: prices.into_values().collect(), rates, own })
+        Ok(Self { prices: prices.into_values().collect(), rates, own, name: name.to_owned() })
     }
 
     /// The price of that id.
@@ -276,7 +303,7 @@ fn merge(list: &mut Vec<Value>, entry: Table, id: &str, key: &dyn Fn(&Table) -> 
         return;
     };
     // The figure is no longer the vendor's, unless the user says so; and a price replaces tiers, and tiers a price.
-    for key in ["confirmed", "note"] {
+    for key in ["confirmed", "dated", "note"] {
         there.remove(key);
     }
     if entry.contains_key("price") {
@@ -305,6 +332,8 @@ struct RawPrice {
     #[serde(default)]
     source: String,
     read: String,
+    #[serde(default = "yes")]
+    dated: bool,
     #[serde(default)]
     confirmed: bool,
     note: Option<String>,
@@ -326,21 +355,35 @@ struct RawRate {
     #[serde(default)]
     source: String,
     read: String,
+    #[serde(default = "yes")]
+    dated: bool,
     #[serde(default)]
     confirmed: bool,
     note: Option<String>,
 }
 
+const fn yes() -> bool {
+    true
+}
+
 fn number(what: &str, text: &str) -> Result<Decimal, String> {
     match decimal(text) {
+        Some(number) if number > MOST => {
+            Err(format!("{what} = {text:?} is more than any price or number of units"))
+        }
         Some(number) if number >= Decimal::ZERO => Ok(number),
         _ => Err(format!("{what} = {text:?} is no number from 0 up")),
     }
 }
 
-fn origin(source: String, read: &str, confirmed: bool, note: Option<String>) -> Result<Origin, String> {
+fn origin(
+    source: String,
+    (read, dated): (&str, bool),
+    confirmed: bool,
+    note: Option<String>,
+) -> Result<Origin, String> {
     let read = read.parse().map_err(|_| format!("read = {read:?} is no date: write it as \"2026-01-31\""))?;
-    Ok(Origin { source, read, confirmed, note })
+    Ok(Origin { source, read, dated, confirmed, note })
 }
 
 impl RawPrice {
@@ -374,7 +417,7 @@ impl RawPrice {
             tiers,
             includes: includes.collect::<Result<_, String>>()?,
             region: self.region,
-            origin: origin(self.source, &self.read, self.confirmed, self.note)?,
+            origin: origin(self.source, (&self.read, self.dated), self.confirmed, self.note)?,
         })
     }
 }
@@ -382,11 +425,15 @@ impl RawPrice {
 impl RawRate {
     fn check(self) -> Result<Rate, String> {
         let currency = |text: &str| text.parse().map_err(|error: Error| error.to_string());
+        let value = number("value", &self.value)?;
+        if value.is_zero() {
+            return Err(format!("value = {:?} would make everything free", self.value));
+        }
         Ok(Rate {
             from: currency(&self.from)?,
             to: currency(&self.to)?,
-            value: number("value", &self.value)?,
-            origin: origin(self.source, &self.read, self.confirmed, self.note)?,
+            value,
+            origin: origin(self.source, (&self.read, self.dated), self.confirmed, self.note)?,
         })
     }
 }

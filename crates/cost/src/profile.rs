@@ -115,7 +115,9 @@ impl Profile {
             objects: Objects { gb, writes, reads, egress_gb },
             ..Workload::nothing()
         };
-        workload.egress_gb = BTreeMap::from([(Zone::NaEu, workload.egress_of_messages())]);
+        // None of these figures is too large for a decimal.
+        workload.egress_gb =
+            BTreeMap::from([(Zone::NaEu, workload.egress_of_messages().unwrap_or_default())]);
         workload
     }
 }

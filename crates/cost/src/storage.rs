@@ -5,7 +5,7 @@
 use rust_decimal::{Decimal, RoundingStrategy};
 
 use crate::bill::{Bill, Line, Terms};
-use crate::money::quantity;
+use crate::money::{counted, quantity};
 use crate::prices::PriceList;
 use crate::workload::Objects;
 use crate::{Currency, Error, Platform};
@@ -29,8 +29,8 @@ impl Comparison {
             let mut bill = Bill::new(platform, Currency::Usd);
             let uses = [
                 (objects.gb, format!("{} GB for a month", quantity(objects.gb))),
-                (objects.writes, format!("{} writes", quantity(objects.writes))),
-                (objects.reads, format!("{} reads", quantity(objects.reads))),
+                (objects.writes, counted(objects.writes, "write")),
+                (objects.reads, counted(objects.reads, "read")),
                 (objects.egress_gb, format!("{} GB to the internet", quantity(objects.egress_gb))),
             ];
             for (id, (usage, basis)) in ids.into_iter().zip(uses) {

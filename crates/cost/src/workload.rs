@@ -11,10 +11,18 @@ use crate::money::quantity;
 /// A month: 730 hours, a twelfth of 365 days.
 pub const MONTH_SECONDS: u64 = 2_628_000;
 
+/// The most that any figure may be. Beyond it products of figures and constants might not fit into 28 digits.
+const MOST: Decimal = Decimal::from_parts(0x6310_0000, 0x6bc7_5e2d, 0x5, false, 0);
+
 /// A whole number as a decimal.
 #[must_use]
 pub fn n(number: u64) -> Decimal {
     Decimal::from(number)
+}
+
+/// A sum, or the most there is: [`Workload::check`] refuses that.
+fn sum(figures: impl Iterator<Item = Decimal>) -> Decimal {
+    figures.fold(Decimal::ZERO, |sum, figure| sum.checked_add(figure).unwrap_or(Decimal::MAX))
 }
 
 /// Where Cloudflare's prices of egress differ.
@@ -245,7 +253,37 @@ impl Workload {
         if self.seconds > n(MONTH_SECONDS) {
             return wrong(("the time, in seconds of a month of 2628000,", self.seconds));
         }
-        Ok(())
+        if figures.iter().any(|(_, value)| *value > MOST) {
+            return Err(Error::TooLarge);
+        }
+        self.check_products().ok_or(Error::TooLarge)
+    }
+
+    /// Whether what is multiplied in bills stays within what a decimal holds, with room for the constants. Whoever has passed
+    /// this can be billed with plain arithmetic; prices are multiplied by [`crate::Money::times`], which looks for itself.
+    fn check_products(&self) -> Option<()> {
+        let within = |value: Decimal| (value <= MOST).then_some(value);
+        let mut served = Decimal::ZERO;
+        for servers in &self.servers {
+            let size = servers.size;
+            let largest = size.vcpu.max(size.memory_gib).max(size.disk_gb).max(Decimal::ONE);
+            // Disk of other sizes than the list's, and what a machine of the list has in it.
+            within(largest)?;
+            let all = servers.count.checked_mul(largest)?.checked_mul(n(MONTH_SECONDS))?;
+            served = within(served.checked_add(all)?)?;
+        }
+        let daily = self.connections.checked_mul(self.assumptions.reconnects_a_day)?;
+        let connects = within(daily)?.checked_mul(self.seconds)?;
+        let requests = self.webhooks.checked_add(connects)?;
+        requests.checked_mul(self.assumptions.worker_ms)?.checked_mul(n(2))?;
+        let handled = within(self.messages.checked_mul(self.fan_out.checked_add(Decimal::ONE)?)?)?;
+        handled.checked_mul(self.assumptions.cpu_micros_per_message)?;
+        self.messages.checked_mul(self.message_bytes)?;
+        let mut egress = self.objects.egress_gb;
+        for gb in self.egress_gb.values() {
+            egress = egress.checked_add(*gb)?;
+        }
+        within(egress).map(drop)
     }
 
     /// The hours for which it is there.
@@ -263,13 +301,13 @@ impl Workload {
     /// How many servers there are.
     #[must_use]
     pub fn server_count(&self) -> Decimal {
-        self.servers.iter().map(|servers| servers.count).sum()
+        sum(self.servers.iter().map(|servers| servers.count))
     }
 
     /// What leaves the servers, all zones together.
     #[must_use]
     pub fn egress(&self) -> Decimal {
-        self.egress_gb.values().copied().sum()
+        sum(self.egress_gb.values().copied())
     }
 
     /// How often clients connect.
@@ -293,9 +331,12 @@ impl Workload {
     }
 
     /// What leaves when each message goes to `fan_out` clients, in GB.
-    #[must_use]
-    pub fn egress_of_messages(&self) -> Decimal {
-        self.messages * self.message_bytes * self.fan_out / n(1_000_000_000)
+    ///
+    /// # Errors
+    /// When that is too large.
+    pub fn egress_of_messages(&self) -> Result<Decimal, Error> {
+        let bytes = self.messages.checked_mul(self.message_bytes).ok_or(Error::TooLarge)?;
+        (bytes / n(1_000_000_000)).checked_mul(self.fan_out).ok_or(Error::TooLarge)
     }
 
     /// In a line: `1 server of 0.25 vCPU and 1 GiB, awake 25 %; 20 clients; …`.
@@ -352,22 +393,29 @@ impl Workload {
     }
 
     /// The same with this much egress, split over the zones as it was.
-    #[must_use]
-    pub fn leaving(mut self, gb: Decimal) -> Self {
+    ///
+    /// # Errors
+    /// When that is too large.
+    pub fn leaving(mut self, gb: Decimal) -> Result<Self, Error> {
         let before = self.egress();
         if before.is_zero() {
             self.egress_gb = BTreeMap::from([(Zone::NaEu, gb)]);
         } else {
-            self.egress_gb.values_mut().for_each(|egress| *egress = *egress * gb / before);
+            for egress in self.egress_gb.values_mut() {
+                let product = egress.checked_mul(gb).ok_or(Error::TooLarge)?;
+                *egress = product / before;
+            }
         }
-        self
+        Ok(self)
     }
 
     /// The same with this many messages a second, and with what leaves because of them.
-    #[must_use]
-    pub fn talking(mut self, messages_a_second: Decimal) -> Self {
-        self.messages = messages_a_second * self.seconds;
-        let egress = self.egress_of_messages();
+    ///
+    /// # Errors
+    /// When that is too large.
+    pub fn talking(mut self, messages_a_second: Decimal) -> Result<Self, Error> {
+        self.messages = messages_a_second.checked_mul(self.seconds).ok_or(Error::TooLarge)?;
+        let egress = self.egress_of_messages()?;
         self.leaving(egress)
     }
 }

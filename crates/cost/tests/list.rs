@@ -6,7 +6,7 @@ use windlass_cost::bill::{Provenance, Terms};
 use windlass_cost::{Error, Platform, PriceList, Profile, storage, workload};
 
 fn own(text: &str) -> Result<PriceList, Error> {
-    PriceList::with(text, "own.toml")
+    PriceList::with(text, "own.toml", "2026-11-25".parse().unwrap())
 }
 
 #[test]
@@ -71,6 +71,10 @@ fn a_rate_of_ones_own_is_taken() {
 #[test]
 fn what_is_wrong_in_it_is_said() {
     let entry = |rest: &str| format!("[[price]]\nid = \"aws.egress\"\nread = \"2026-11-01\"\n{rest}\n");
+    let machine = |rest: &str| entry(rest).replace("aws.egress", "hetzner.server.mine");
+    let rate = |value: &str| {
+        format!("[[rate]]\nfrom = \"EUR\"\nto = \"USD\"\nvalue = \"{value}\"\nread = \"2026-11-01\"\n")
+    };
     let dollar = "currency = \"USD\"\nwhat = \"x\"\nunit = \"y\"";
     for (text, code, words) in [
         ("price = ".to_owned(), "WL0903", "own.toml"),
@@ -88,8 +92,23 @@ fn what_is_wrong_in_it_is_said() {
         (entry("price = \"1\"\ncurrency = \"GBP\""), "WL0904", "GBP"),
         (entry("price = \"1\"").replace("2026-11-01", "yesterday"), "WL0904", "no date"),
         (format!("{0}{0}", entry("price = \"1\"")), "WL0904", "twice"),
-        ("[[price]]\nid = \"mine\"\nprice = \"1\"\nread = \"2026-11-01\"\n".to_owned(), "WL0904", "what"),
-        (format!("[[price]]\nid = \"mine\"\nread = \"2026-11-01\"\n{dollar}\n"), "WL0904", "not both"),
+        (machine("price = \"1\""), "WL0904", "what"),
+        (machine(dollar), "WL0904", "not both"),
+        // A misspelt name would be counted nowhere; a day to come was not read; a rate of nothing makes everything free.
+        (
+            entry("price = \"1\"").replace("aws.egress", "aws.egres"),
+            "WL0904",
+            "own.toml: aws.egres: the list has no such price",
+        ),
+        (
+            entry("price = \"1\"").replace("2026-11-01", "2026-11-26"),
+            "WL0904",
+            "own.toml: aws.egress: it was read on a day to come",
+        ),
+        (rate("0"), "WL0904", "own.toml: EUR USD: value = \"0\""),
+        (rate("0.00"), "WL0904", "everything free"),
+        (rate("-1"), "WL0904", "from 0 up"),
+        (entry("price = \"79228162514264337593543950335\""), "WL0904", "more than any price"),
     ] {
         let error = own(&text).unwrap_err();
         assert_eq!(error.code(), code, "{text}: {error}");
@@ -120,4 +139,40 @@ fn old_and_unconfirmed_prices_are_named() {
         "{}",
         later.sentence()
     );
+}
+
+#[test]
+fn what_has_no_date_says_so() {
+    let list = PriceList::built_in().unwrap();
+    for price in &list.prices {
+        let note = price.origin.note.clone().unwrap_or_default();
+        let undated = note.contains("as of the beginning of 2026");
+        assert_eq!(price.origin.dated, !undated, "{}", price.id);
+        assert_eq!(price.origin.day() == "not dated", undated, "{}", price.id);
+    }
+    let of = |ids: &[&str]| {
+        let prices: Vec<_> = ids.iter().map(|id| list.price(id).unwrap()).collect();
+        let origins = prices.iter().map(|price| (price.id.as_str(), &price.origin));
+        Provenance::of(origins, "2026-11-25".parse().unwrap())
+    };
+    let both = of(&["aws.egress", "aws.s3.reads"]);
+    assert_eq!((both.undated.as_slice(), both.oldest), (&["aws.s3.reads".to_owned()][..], both.newest));
+    assert_eq!(
+        both.sentence(),
+        "Prices read 2026-04-27, 1 of 2 not dated; 2 of 2 not confirmed by the vendor's own text."
+    );
+    let one = of(&["cloudflare.kv.reads"]).sentence();
+    assert_eq!(one, "Prices not dated; each confirmed by the vendor's own text.");
+    // Whoever reads it again and says when has a date.
+    let own = own("[[price]]\nid = \"aws.s3.reads\"\nprice = \"0.0003\"\nread = \"2026-11-01\"\n").unwrap();
+    assert_eq!(own.price("aws.s3.reads").unwrap().origin.day(), "2026-11-01");
+}
+
+#[test]
+fn a_machine_of_ones_own_is_taken_where_it_is_the_cheapest() {
+    let text = "[[price]]\nid = \"hetzner.server.mine\"\nwhat = \"x\"\nunit = \"month\"\ncurrency = \"EUR\"\nprice = \"1\"\n\
+                read = \"2026-11-01\"\nincludes = { vcpu = \"2\", memory-gib = \"4\", disk-gb = \"40\", traffic-tb = \"20\" }\n";
+    let bill =
+        Platform::Hetzner.bill(&Profile::Small.workload(), &own(text).unwrap(), Terms::default()).unwrap();
+    assert_eq!(bill.total().unwrap().exact(), "1.5");
 }

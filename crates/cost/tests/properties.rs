@@ -5,6 +5,8 @@
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use windlass_cost::bill::{Category, Terms};
+use windlass_cost::curve::{Axis, Curves};
+use windlass_cost::hub::Hub;
 use windlass_cost::workload::{Assumptions, MONTH_SECONDS, Objects, Servers, Size, Zone, n};
 use windlass_cost::{Bill, Currency, Decimal, Money, Platform, PriceList, Workload};
 
@@ -48,6 +50,27 @@ prop_compose! {
             },
         }
     }
+}
+
+/// The limits of the fleet file, what a month makes of them, and what is beyond.
+fn limit() -> impl Strategy<Value = Decimal> {
+    let figures = [
+        Decimal::ZERO,
+        Decimal::ONE,
+        n(20),
+        n(1_000_000),
+        n(64 << 20),
+        n(1_000_000_000),
+        n(1_000_000_000) * n(MONTH_SECONDS),
+        n(1_000_000_000) * n(MONTH_SECONDS) * n(100),
+        n(i64::MAX as u64),
+        n(u64::MAX),
+        Decimal::from(10_u128.pow(20)),
+        Decimal::from(10_u128.pow(24)),
+        Decimal::MAX,
+    ];
+    // Most workloads are to have more than one figure that is large, and not to be refused for the first.
+    prop::sample::select(figures.to_vec()).prop_flat_map(|most| prop_oneof![4 => Just(n(3)), 3 => Just(most)])
 }
 
 /// A figure of a workload that grows.
@@ -145,15 +168,93 @@ proptest! {
         prop_assert!(one.plus(two).is_err() && one.minus(two).is_err() && one.compare(two).is_err());
         // A list that has a platform's prices in two currencies gives no bill.
         let own = "[[price]]\nid = \"own.power\"\ncurrency = \"EUR\"\nread = \"2026-11-01\"\n";
-        let prices = PriceList::with(own, "x").unwrap();
+        let prices = PriceList::with(own, "own.toml", "2026-11-25".parse().unwrap()).unwrap();
         let servers = vec![Servers { count: n(1), size: Size::new(4, 1024, 4), awake_percent: n(100) }];
-        let bill = Platform::Own.bill(&Workload { servers, ..Workload::nothing() }, &prices, Terms::default()).unwrap();
-        let mixed = matches!(bill.total(), Err(windlass_cost::Error::Mixed { .. }));
-        prop_assert!(mixed);
+        let error = Platform::Own.bill(&Workload { servers, ..Workload::nothing() }, &prices, Terms::default()).unwrap_err();
+        prop_assert_eq!(error.code(), "WL0901");
+        prop_assert_eq!(error.to_string(), "own.toml: own.power: USD and EUR cannot be added up");
     }
 
     #[test]
     fn no_text_makes_a_list_panic(text in "[\\[\\]a-z=\"0-9.\\n -]{0,80}") {
-        let _ = PriceList::with(&text, "x");
+        let _ = PriceList::with(&text, "x", "2026-11-25".parse().unwrap());
     }
+
+    #[test]
+    fn figures_at_their_limits_are_billed_or_refused(
+        figures in prop::collection::vec(limit(), 14),
+        (bytes, awake, idle) in (limit(), 0..=100_u64, 0..=100_u64),
+        sizes in prop::collection::vec((limit(), limit(), limit(), limit()), 0..3),
+        (balancer, nat, list_prices) in any::<(bool, bool, bool)>(),
+    ) {
+        let servers = sizes.into_iter().map(|(count, vcpu, memory_gib, disk_gb)| Servers {
+            count, size: Size { vcpu, memory_gib, disk_gb }, awake_percent: n(awake),
+        });
+        let workload = Workload {
+            seconds: n(MONTH_SECONDS),
+            servers: servers.collect(),
+            connections: figures[0],
+            leaf_nodes: figures[1],
+            messages: figures[2],
+            message_bytes: bytes,
+            fan_out: figures[3],
+            egress_gb: BTreeMap::from([(Zone::NaEu, figures[4]), (Zone::Oceania, figures[5])]),
+            webhooks: figures[6],
+            stored_gb: figures[7],
+            objects: Objects { gb: figures[8], writes: figures[9], reads: figures[10], egress_gb: figures[11] },
+            assumptions: Assumptions {
+                cpu_micros_per_message: figures[12],
+                idle_cpu_percent: n(idle),
+                worker_ms: figures[13],
+                reconnects_a_day: n(1),
+                load_balancer: balancer,
+                nat,
+            },
+        };
+        let (prices, terms) = (PriceList::built_in().unwrap(), Terms { list_prices });
+        let refused = |error: windlass_cost::Error| match error.code() {
+            "WL0902" => Ok(()),
+            _ => Err(TestCaseError::fail(error.to_string())),
+        };
+        for platform in Platform::ALL {
+            match platform.bill(&workload, &prices, terms).and_then(|bill| bill.total().map(drop)) {
+                Ok(()) => {}
+                Err(error) => refused(error)?,
+            }
+        }
+        for axis in Axis::ALL {
+            if let Err(error) = Curves::of(axis, &workload, &prices, terms) {
+                refused(error)?;
+            }
+        }
+        if let Err(error) = Hub::of(&workload, &prices, terms) {
+            refused(error)?;
+        }
+        let _ = (workload.egress_of_messages(), workload.describe());
+    }
+}
+
+/// What the fleet file allows at the most: 10⁹ messages a second of 64 MiB to 10⁶ clients each.
+#[test]
+fn the_documented_limits_do_not_overflow() {
+    let prices = PriceList::built_in().unwrap();
+    let servers = vec![Servers { count: n(1), size: Size::new(4, 1024, 4), awake_percent: n(100) }];
+    let workload = Workload {
+        servers,
+        messages: n(1_000_000_000) * n(MONTH_SECONDS),
+        message_bytes: n(64 << 20),
+        fan_out: n(1_000_000),
+        ..Workload::nothing()
+    };
+    // 2.628 × 10¹⁵ messages × 67,108,864 B ÷ 10⁹ × 10⁶ clients.
+    let egress = workload.egress_of_messages().unwrap();
+    assert_eq!(egress.normalize().to_string(), "176362094592000000000");
+    let workload = Workload { egress_gb: BTreeMap::from([(Zone::NaEu, egress)]), ..workload };
+    for platform in Platform::ALL {
+        let error = platform.bill(&workload, &prices, Terms::default()).unwrap_err();
+        assert_eq!(error, windlass_cost::Error::TooLarge, "{}", platform.name());
+    }
+    let most = Workload { messages: Decimal::MAX, ..workload };
+    assert!(most.egress_of_messages().is_err() && most.clone().leaving(Decimal::MAX).is_err());
+    assert!(most.talking(Decimal::MAX).is_err());
 }

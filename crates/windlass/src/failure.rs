@@ -293,8 +293,10 @@ pub enum Error {
         max: String,
     },
     /// `cost explain` was asked for a line that no bill has.
-    #[error("no bill has a line {asked}")]
+    #[error("{}", if *several { format!("{asked} is in the names of several lines") } else { format!("no bill has a line {asked}") })]
     UnknownLine {
+        /// Whether it is a part of several names.
+        several: bool,
         /// What was asked for.
         asked: String,
         /// The lines that there are.

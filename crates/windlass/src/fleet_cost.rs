@@ -11,7 +11,7 @@ use std::path::Path;
 
 use jiff::civil::Date;
 use windlass_cost::bill::{Provenance, Terms};
-use windlass_cost::workload::n;
+use windlass_cost::workload::{Objects, n};
 use windlass_cost::{Bill, Currency, Decimal, Money, Platform, PriceList, Workload};
 use windlass_fleet::{Cost, Fleet, Machines};
 
@@ -22,11 +22,8 @@ pub use plan::PlanCost;
 
 impl From<windlass_cost::Error> for Failure {
     fn from(error: windlass_cost::Error) -> Self {
-        let failure = Self::new(error.code(), error.to_string(), error.help());
-        match error {
-            windlass_cost::Error::Mixed { .. } | windlass_cost::Error::TooLarge => failure,
-            _ => failure.bad_input(),
-        }
+        // Prices, assumptions and amounts are all the person's own, or laid over by them.
+        Self::new(error.code(), error.to_string(), error.help()).bad_input()
     }
 }
 
@@ -40,7 +37,7 @@ pub fn prices(file: Option<&Path>) -> Result<PriceList, Failure> {
     let Some(path) = file else { return Ok(PriceList::built_in()?) };
     let text =
         std::fs::read_to_string(path).map_err(|cause| Error::Unreadable { path: path.to_owned(), cause })?;
-    Ok(PriceList::with(&text, &path.display().to_string())?)
+    Ok(PriceList::with(&text, &path.display().to_string(), today())?)
 }
 
 /// The price list of a fleet; what is said on the command line goes before what the file says.
@@ -71,7 +68,7 @@ impl Estimate {
     ) -> Result<Self, windlass_cost::Error> {
         let (mut bills, mut not_counted) = (Vec::new(), Vec::new());
         if parts.has_cloudflare() {
-            let mut workload = work(parts, cost, |cluster| cluster.instance.is_some());
+            let mut workload = work(parts, cost, |cluster| cluster.instance.is_some())?;
             // What its servers have on disk is gone when they sleep: the hub's disks are counted where the hub is.
             workload.stored_gb = Decimal::ZERO;
             if parts.edge {
@@ -82,7 +79,7 @@ impl Estimate {
             }
             bills.push(Platform::Cloudflare.bill(&workload, prices, terms)?);
         }
-        let own = work(parts, cost, |cluster| cluster.own > 0);
+        let own = work(parts, cost, |cluster| cluster.own > 0)?;
         if own.server_count() > Decimal::ZERO {
             let mut workload = change(own)?;
             if parts.s3 {
@@ -97,19 +94,46 @@ impl Estimate {
             let workload = Workload { objects: objects(cost), ..empty(cost) };
             bills.push(Platform::AwsEc2.bill(&workload, prices, terms)?);
         }
+        if !parts.s3 && !parts.has_cloudflare() && objects(cost) != Objects::default() {
+            not_counted.push(
+                "what is kept as objects ([cost] objects): neither [state] store nor a cluster says where"
+                    .to_owned(),
+            );
+        }
         if parts.clusters.values().any(|cluster| cluster.synadia) {
-            let workload = work(parts, cost, |cluster| cluster.synadia);
+            let workload = work(parts, cost, |cluster| cluster.synadia)?;
             bills.push(Platform::Synadia.bill(&workload, prices, terms)?);
         }
         Self::sum(bills, not_counted, prices)
     }
 
-    /// The same, with a vendor's own count in place of what is assumed of it.
-    pub fn with_metered(self, metered: Bill, prices: &PriceList) -> Result<Self, windlass_cost::Error> {
-        let mut bills: Vec<Bill> =
-            self.bills.into_iter().filter(|bill| bill.platform != metered.platform).collect();
-        bills.insert(0, metered);
-        Self::sum(bills, self.not_counted, prices)
+    /// The same, with a vendor's own count in place of what is assumed of the same things. What the vendor does not count stays
+    /// as it is assumed, and says so.
+    pub fn with_metered(mut self, metered: Bill, prices: &PriceList) -> Result<Self, windlass_cost::Error> {
+        let place = self.bills.iter().position(|bill| bill.platform == metered.platform);
+        let mut bill = metered;
+        if let Some(place) = place {
+            let assumed = self.bills.remove(place);
+            if assumed.impossible.is_some() {
+                bill.not_counted.push("what is not metered, and of which nothing can be assumed".to_owned());
+            }
+            // Traffic is metered without its zone, and so in place of every zone's.
+            let traffic = |price: &str| price.starts_with("cloudflare.containers.egress.");
+            let counted = |price: &str| {
+                bill.lines.iter().any(|line| line.price == price || (traffic(&line.price) && traffic(price)))
+            };
+            let left: Vec<_> = assumed.lines.into_iter().filter(|line| !counted(&line.price)).collect();
+            bill.lines.extend(left.into_iter().map(|mut line| {
+                line.basis = format!("assumed, not metered: {}", line.basis);
+                line
+            }));
+            bill.not_counted.extend(assumed.not_counted);
+        }
+        self.bills.insert(0, bill);
+        let known: Vec<String> = self.no_price();
+        self.not_counted
+            .retain(|what| !known.contains(what) && !what.starts_with(Platform::Cloudflare.name()));
+        Self::sum(self.bills, self.not_counted, prices)
     }
 
     fn sum(
@@ -129,6 +153,19 @@ impl Estimate {
             }
         }
         Ok(Self { bills, total, not_counted })
+    }
+
+    /// What cannot be on the platform where it is to be: there is no total then.
+    pub fn no_price(&self) -> Vec<String> {
+        let why = |bill: &Bill| {
+            bill.impossible.as_ref().map(|reason| format!("{}: {reason}", bill.platform.name()))
+        };
+        self.bills.iter().filter_map(why).collect()
+    }
+
+    /// Whether there is no total.
+    pub fn has_no_price(&self) -> bool {
+        self.bills.iter().any(|bill| bill.impossible.is_some())
     }
 
     /// Where its figures come from.

@@ -4,7 +4,7 @@ use rust_decimal::Decimal;
 
 use super::Draft;
 use crate::Error;
-use crate::money::quantity;
+use crate::money::{counted, quantity};
 use crate::workload::{Size, Workload, n};
 
 /// Sizes of a task, in hundredths of a vCPU, with the least and the most memory in MiB that go with it.
@@ -15,8 +15,8 @@ const FARGATE: [(i64, u32, u32, u32); 5] = [
     (200, 4_096, 16_384, 1_024),
     (400, 8_192, 30_720, 1_024),
 ];
-/// What a task has without charge.
-const FREE_DISK_GB: u64 = 20;
+/// What a task has without charge: 20 GiB, which AWS calls 20 GB, in GB of 10⁹ bytes.
+const FREE_DISK: Decimal = Decimal::from_parts(2_147_483_648, 0, 0, false, 8);
 /// A machine's own disk, for the system.
 const SYSTEM_GB: u64 = 8;
 /// Connections that one capacity unit carries.
@@ -48,7 +48,7 @@ pub(super) fn fargate(draft: &mut Draft<'_>, workload: &Workload) -> Result<(), 
         let time = servers.count * hours;
         vcpu += time * cpus;
         memory += time * gib;
-        disk += time * (servers.size.disk_gb - n(FREE_DISK_GB)).max(Decimal::ZERO);
+        disk += time * (servers.size.disk_gb - FREE_DISK).max(Decimal::ZERO);
         let each = |what: Decimal, unit: &str| {
             format!("{} × {} {unit} × {} h", quantity(servers.count), quantity(what), quantity(hours))
         };
@@ -57,7 +57,11 @@ pub(super) fn fargate(draft: &mut Draft<'_>, workload: &Workload) -> Result<(), 
     }
     draft.line("aws.fargate.vcpu", vcpu, format!("{}; it does not sleep", vcpu_basis.join(" + ")))?;
     draft.line("aws.fargate.memory", memory, memory_basis.join(" + "))?;
-    draft.line("aws.fargate.storage", disk, format!("disk above {FREE_DISK_GB} GB a server"))?;
+    draft.line(
+        "aws.fargate.storage",
+        disk,
+        format!("disk above {} GB (20 GiB) a server", quantity(FREE_DISK)),
+    )?;
     around(draft, workload, Decimal::ZERO)
 }
 
@@ -83,7 +87,8 @@ fn around(draft: &mut Draft<'_>, workload: &Workload, system_gb: Decimal) -> Res
     let (hours, of_month, count) = (workload.hours(), workload.of_month(), workload.server_count());
     let assumed = &workload.assumptions;
     let disk = workload.stored_gb + count * system_gb;
-    let basis = format!("{} GB of streams and systems × {} of a month", quantity(disk), quantity(of_month));
+    let what = if system_gb.is_zero() { "streams" } else { "streams and systems" };
+    let basis = format!("{} GB of {what} × {} of a month", quantity(disk), quantity(of_month));
     draft.line("aws.ebs.gp3", disk * of_month, basis)?;
     if count.is_zero() {
         return objects_and_egress(draft, workload, Decimal::ZERO);
@@ -107,7 +112,7 @@ fn around(draft: &mut Draft<'_>, workload: &Workload, system_gb: Decimal) -> Res
         draft.line("aws.nat.hour", hours, format!("one × {} h", quantity(hours)))?;
         draft.line("aws.nat.data", egress, format!("{} GB leave through it", quantity(egress)))?;
     } else {
-        let basis = format!("{} servers × {} h", quantity(count), quantity(hours));
+        let basis = format!("{} × {} h", counted(count, "server"), quantity(hours));
         draft.line("aws.ipv4", count * hours, basis)?;
     }
     if count > Decimal::ONE {
@@ -121,8 +126,8 @@ fn objects_and_egress(draft: &mut Draft<'_>, workload: &Workload, egress: Decima
     let of_month = workload.of_month();
     let basis = format!("{} GB × {} of a month", quantity(objects.gb), quantity(of_month));
     draft.line("aws.s3.storage", objects.gb * of_month, basis)?;
-    draft.line("aws.s3.writes", objects.writes, format!("{} writes", quantity(objects.writes)))?;
-    draft.line("aws.s3.reads", objects.reads, format!("{} reads", quantity(objects.reads)))?;
+    draft.line("aws.s3.writes", objects.writes, counted(objects.writes, "write"))?;
+    draft.line("aws.s3.reads", objects.reads, counted(objects.reads, "read"))?;
     let basis = format!("{} GB of the servers + {} GB of S3", quantity(egress), quantity(objects.egress_gb));
     draft.line("aws.egress", egress + objects.egress_gb, basis)?;
     draft.leaves_out("AWS's free tier for new accounts, which ends");

@@ -4,7 +4,7 @@ use rust_decimal::Decimal;
 
 use super::Draft;
 use crate::Error;
-use crate::money::quantity;
+use crate::money::{counted, quantity};
 use crate::workload::{Servers, Workload, n};
 
 /// What a Durable Object counts as, whatever it uses.
@@ -88,7 +88,7 @@ pub(super) fn fill(draft: &mut Draft<'_>, workload: &Workload) -> Result<(), Err
     let connects = workload.connects();
     let requests = workload.webhooks + connects;
     let arrive =
-        format!("{} webhooks + {} connections opened", quantity(workload.webhooks), quantity(connects));
+        format!("{} + {} opened", counted(workload.webhooks, "webhook"), counted(connects, "connection"));
     draft.line("cloudflare.workers.requests", requests, arrive.clone())?;
     draft.line(
         "cloudflare.workers.cpu",
@@ -99,7 +99,7 @@ pub(super) fn fill(draft: &mut Draft<'_>, workload: &Workload) -> Result<(), Err
     draft.line(
         "cloudflare.durable-objects.requests",
         requests + of_messages,
-        format!("{arrive} + {} messages in ÷ {MESSAGES_A_REQUEST}", quantity(workload.messages)),
+        format!("{arrive} + {} in ÷ {MESSAGES_A_REQUEST}", counted(workload.messages, "message")),
     )?;
     let object = Decimal::new(OBJECT_GB.0, OBJECT_GB.1);
     draft.line(
@@ -109,7 +109,7 @@ pub(super) fn fill(draft: &mut Draft<'_>, workload: &Workload) -> Result<(), Err
     )?;
     let rows = workload.webhooks * n(ROWS_A_WEBHOOK);
     let basis =
-        format!("{} webhooks × {ROWS_A_WEBHOOK}, in and out of the outbox", quantity(workload.webhooks));
+        format!("{} × {ROWS_A_WEBHOOK}, in and out of the outbox", counted(workload.webhooks, "webhook"));
     draft.line("cloudflare.durable-objects.rows-written", rows, basis.clone())?;
     draft.line("cloudflare.durable-objects.rows-read", rows, basis)?;
     draft.line("cloudflare.kv.reads", requests, format!("a look-up of the routes each: {arrive}"))?;
@@ -118,8 +118,8 @@ pub(super) fn fill(draft: &mut Draft<'_>, workload: &Workload) -> Result<(), Err
     let of_month = workload.of_month();
     let stored = format!("{} GB × {} of a month", quantity(objects.gb), quantity(of_month));
     draft.line("cloudflare.r2.storage", objects.gb * of_month, stored)?;
-    draft.line("cloudflare.r2.class-a", objects.writes, format!("{} writes", quantity(objects.writes)))?;
-    draft.line("cloudflare.r2.class-b", objects.reads, format!("{} reads", quantity(objects.reads)))?;
+    draft.line("cloudflare.r2.class-a", objects.writes, counted(objects.writes, "write"))?;
+    draft.line("cloudflare.r2.class-b", objects.reads, counted(objects.reads, "read"))?;
     draft.line("cloudflare.r2.egress", objects.egress_gb, format!("{} GB", quantity(objects.egress_gb)))?;
 
     if !workload.stored_gb.is_zero() {

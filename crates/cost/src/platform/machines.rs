@@ -4,7 +4,7 @@ use rust_decimal::Decimal;
 
 use super::{Draft, gib};
 use crate::Error;
-use crate::money::quantity;
+use crate::money::{counted, quantity};
 use crate::prices::{Price, PriceList};
 use crate::workload::{Size, Workload, n};
 
@@ -79,7 +79,7 @@ pub(super) fn hetzner(draft: &mut Draft<'_>, workload: &Workload) -> Result<(), 
     let included = ["disk-gb", "traffic-tb"];
     let Some(taken) = take(draft, workload, "hetzner.server.", included)? else { return Ok(()) };
     let (count, of_month) = (workload.server_count(), workload.of_month());
-    let basis = format!("{} servers × {} of a month", quantity(count), quantity(of_month));
+    let basis = format!("{} × {} of a month", counted(count, "server"), quantity(of_month));
     draft.line("hetzner.ipv4", count * of_month, basis)?;
     let stored = workload.stored_gb;
     let basis = format!("{} GB − {} GB in the servers", quantity(stored), quantity(taken.disk));
@@ -96,11 +96,11 @@ pub(super) fn own(draft: &mut Draft<'_>, workload: &Workload) -> Result<(), Erro
     let (count, of_month) = (workload.server_count(), workload.of_month());
     let server = draft.prices.price("own.server")?;
     let watts = server.includes("watts");
-    let basis = format!("{} machines × {} of a month", quantity(count), quantity(of_month));
+    let basis = format!("{} × {} of a month", counted(count, "machine"), quantity(of_month));
     draft.line("own.server", count * of_month, basis)?;
     let hours = workload.hours();
     let power = count * watts * hours / n(1000);
-    let basis = format!("{} machines × {} W × {} h", quantity(count), quantity(watts), quantity(hours));
+    let basis = format!("{} × {} W × {} h", counted(count, "machine"), quantity(watts), quantity(hours));
     draft.line("own.power", power, basis)?;
     draft.leaves_out("the line to the internet, the place, cooling, spare parts, and who is called at night");
     objects_are_left_out(draft, workload);

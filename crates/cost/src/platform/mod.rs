@@ -122,9 +122,17 @@ impl Draft<'_> {
             return Ok(());
         }
         let line = Line::of(self.prices.price(id)?, usage, basis, self.terms)?;
-        if self.bill.lines.is_empty() {
+        let currency = line.amount.currency();
+        match self.bill.lines.first() {
             // Somebody's own list may have the platform's prices in another currency.
-            self.bill.currency = line.amount.currency();
+            None => self.bill.currency = currency,
+            Some(first) if self.bill.currency != currency => {
+                // The one to blame is the one that is somebody's own.
+                let own = [id, first.price.as_str()].into_iter().find(|id| self.prices.own.contains(*id));
+                let place = format!("{}: {}: ", self.prices.name, own.unwrap_or(id));
+                return Err(Error::Mixed { one: self.bill.currency, other: currency, place });
+            }
+            Some(_) => {}
         }
         self.bill.lines.push(line);
         Ok(())

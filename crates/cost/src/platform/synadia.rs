@@ -4,7 +4,7 @@ use rust_decimal::Decimal;
 
 use super::{Draft, gib};
 use crate::Error;
-use crate::money::quantity;
+use crate::money::{counted, quantity};
 use crate::workload::{Workload, n};
 
 pub(super) fn fill(draft: &mut Draft<'_>, workload: &Workload) -> Result<(), Error> {
@@ -32,9 +32,9 @@ pub(super) fn fill(draft: &mut Draft<'_>, workload: &Workload) -> Result<(), Err
     }
     let Some((_, plan, above)) = best else {
         let needs = format!(
-            "{} connections, {} leaf nodes and {} GiB stored need a plan without a listed price",
-            quantity(workload.connections),
-            quantity(workload.leaf_nodes),
+            "{}, {} and {} GiB stored need a plan without a listed price",
+            counted(workload.connections, "connection"),
+            counted(workload.leaf_nodes, "leaf node"),
             quantity(gib(workload.stored_gb))
         );
         draft.give_up(needs);

@@ -106,8 +106,16 @@ struct MeasureArgs {
     #[arg(long)]
     measured: bool,
     /// How long to measure; a window stands for the month
-    #[arg(long, value_name = "DURATION", default_value = "10s", requires = "measured")]
+    #[arg(long, value_name = "DURATION", default_value = "10s", requires = "measured", value_parser = window)]
     window: windlass_fleet::Period,
+}
+
+fn window(text: &str) -> Result<windlass_fleet::Period, String> {
+    let window: windlass_fleet::Period = text.parse().map_err(|error| format!("{error}"))?;
+    match window.as_millis() {
+        0 => Err("a window of no length measures nothing; write such as 10s".to_owned()),
+        _ => Ok(window),
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -198,7 +206,7 @@ impl Subject {
     }
 
     fn workload(&self) -> Result<Workload, Failure> {
-        let workload = fleet_cost::workload(&self.parts, &self.fleet.cost);
+        let workload = fleet_cost::workload(&self.parts, &self.fleet.cost)?;
         Ok(match &self.measured {
             Some(measured) => measured.lay_over(workload)?,
             None => workload,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 use windlass_cost::workload::{Assumptions, Objects, Servers, Size, Zone, n};
 use windlass_cost::{Decimal, Platform, Workload};
-use windlass_engine::wanted::SELF_HOSTED;
+use windlass_engine::wanted::{CLOUDFLARE, SELF_HOSTED};
 use windlass_engine::{Address, Kind, Resource};
 use windlass_fleet::{Bytes, Cost, Fleet, Machines, StoreAddress};
 
@@ -16,7 +16,8 @@ use super::plan::Things;
 pub(super) struct Cluster {
     /// Servers of one's own.
     pub(super) own: u64,
-    /// At Cloudflare: how large a server is, and how many each region has at least and at most.
+    /// Whether it is at Cloudflare, how large a server is there, and how many each region has at least and at most.
+    pub(super) at_cloudflare: bool,
     pub(super) instance: Option<String>,
     pub(super) regions: BTreeMap<String, (u64, u64)>,
     /// It is an account of Synadia's.
@@ -34,6 +35,10 @@ pub struct Parts {
     /// Whether objects are kept at Cloudflare, or in S3.
     pub(super) r2: bool,
     pub(super) s3: bool,
+    /// At Cloudflare, what a cluster is stands in three resources, which have the Worker's name in common.
+    worker_of: BTreeMap<String, String>,
+    instances: BTreeMap<String, String>,
+    hubs: BTreeMap<String, String>,
 }
 
 impl Parts {
@@ -59,31 +64,29 @@ impl Parts {
         parts
     }
 
-    /// Of one resource.
-    pub fn of(address: &Address, platform: &str, body: &Value) -> Self {
-        let mut parts = Self::default();
-        parts.add(address, platform, body);
-        parts
-    }
-
     fn store_of(&mut self, fleet: &Fleet) {
         match &fleet.state.store {
-            Some(StoreAddress::R2 { .. }) => self.r2 = true,
-            Some(StoreAddress::S3 { .. }) => self.s3 = true,
+            Some(StoreAddress::R2(..)) => self.r2 = true,
+            Some(StoreAddress::S3(..)) => self.s3 = true,
             _ => {}
         }
     }
 
-    fn add(&mut self, address: &Address, platform: &str, body: &Value) {
+    /// Counts a resource in.
+    pub(super) fn add(&mut self, address: &Address, platform: &str, body: &Value) {
         let number = |value: &Value| value.as_u64().unwrap_or_default();
+        let text = |value: &Value| value.as_str().map(str::to_owned);
         match (address.kind, platform) {
             (Kind::Server, SELF_HOSTED) => {
-                let name = body["cluster"].as_str().unwrap_or_default().to_owned();
-                self.clusters.entry(name).or_default().own += 1;
+                let cluster = self.clusters.entry(cluster_of(body)).or_default();
+                cluster.own += 1;
+                cluster.leaf_of = text(&body["leaf_of"]);
             }
-            (Kind::Cluster, "cloudflare") => {
+            (Kind::Cluster, CLOUDFLARE) => {
                 let cluster = self.clusters.entry(address.name.clone()).or_default();
-                cluster.instance = Some(body["instance"].as_str().unwrap_or("basic").to_owned());
+                cluster.at_cloudflare = true;
+                cluster.instance = text(&body["instance"]);
+                cluster.leaf_of = text(&body["leaf_of"]);
                 let regions = body["regions"].as_object().into_iter().flatten();
                 let count = |(name, region): (&String, &Value)| {
                     (name.clone(), (number(&region["min"]), number(&region["max"])))
@@ -93,24 +96,54 @@ impl Parts {
                     // One server, somewhere in Europe or North America.
                     cluster.regions.insert("weur".to_owned(), (0, 1));
                 }
+                if let Some(worker) = text(&body["worker"]) {
+                    self.worker_of.insert(address.name.clone(), worker);
+                }
+            }
+            (Kind::Container, CLOUDFLARE) => {
+                let (worker, instance) = (text(&body["worker"]), text(&body["instance"]));
+                self.instances.extend(worker.zip(instance));
+            }
+            (Kind::Worker, CLOUDFLARE) => {
+                self.hubs.extend(text(&body["leaf_of"]).map(|hub| (address.name.clone(), hub)));
             }
             (Kind::Cluster, "synadia") => {
-                self.clusters.entry(address.name.clone()).or_default().synadia = true;
+                let cluster = self.clusters.entry(address.name.clone()).or_default();
+                cluster.synadia = true;
+                cluster.leaf_of = text(&body["leaf_of"]);
             }
-            (Kind::Receiver, "cloudflare") => self.edge = true,
+            (Kind::Receiver, CLOUDFLARE) => self.edge = true,
             _ => {}
         }
-        if matches!(address.kind, Kind::Server | Kind::Cluster) {
-            let name = body["cluster"].as_str().unwrap_or(&address.name);
-            if let (Some(hub), Some(cluster)) = (body["leaf_of"].as_str(), self.clusters.get_mut(name)) {
-                cluster.leaf_of = Some(hub.to_owned());
-            }
+        for (name, worker) in &self.worker_of {
+            let Some(cluster) = self.clusters.get_mut(name) else { continue };
+            cluster.instance = self.instances.get(worker).cloned();
+            cluster.leaf_of = self.hubs.get(worker).cloned();
         }
     }
 
-    pub(super) fn has_cloudflare(&self) -> bool {
-        self.edge || self.r2 || self.clusters.values().any(|cluster| cluster.instance.is_some())
+    /// Counts a server out; whether it was one.
+    pub(super) fn remove_server(&mut self, address: &Address, platform: &str, body: &Value) -> bool {
+        if (address.kind, platform) != (Kind::Server, SELF_HOSTED) {
+            return false;
+        }
+        let name = cluster_of(body);
+        if let Some(cluster) = self.clusters.get_mut(&name) {
+            cluster.own = cluster.own.saturating_sub(1);
+            if *cluster == (Cluster { leaf_of: cluster.leaf_of.clone(), ..Cluster::default() }) {
+                self.clusters.remove(&name);
+            }
+        }
+        true
     }
+
+    pub(super) fn has_cloudflare(&self) -> bool {
+        self.edge || self.r2 || self.clusters.values().any(|cluster| cluster.at_cloudflare)
+    }
+}
+
+fn cluster_of(body: &Value) -> String {
+    body["cluster"].as_str().unwrap_or_default().to_owned()
 }
 
 fn gb(bytes: Bytes) -> Decimal {
@@ -149,7 +182,11 @@ pub(super) fn empty(cost: &Cost) -> Workload {
 }
 
 /// What the clusters that are chosen do.
-pub(super) fn work(parts: &Parts, cost: &Cost, chosen: impl Fn(&Cluster) -> bool) -> Workload {
+pub(super) fn work(
+    parts: &Parts,
+    cost: &Cost,
+    chosen: impl Fn(&Cluster) -> bool,
+) -> Result<Workload, windlass_cost::Error> {
     let mut workload = empty(cost);
     let clusters: Vec<(&String, &Cluster)> =
         parts.clusters.iter().filter(|(_, cluster)| chosen(cluster)).collect();
@@ -180,8 +217,8 @@ pub(super) fn work(parts: &Parts, cost: &Cost, chosen: impl Fn(&Cluster) -> bool
             push(max.saturating_sub(*min), size, n(u64::from(cost.awake_percent)));
         }
     }
-    workload.egress_gb = egress(&clusters, workload.egress_of_messages());
-    workload
+    workload.egress_gb = egress(&clusters, workload.egress_of_messages()?);
+    Ok(workload)
 }
 
 /// What leaves, by zone: as many parts as clusters, each split over its regions by their servers.
@@ -211,12 +248,12 @@ pub(super) fn objects(cost: &Cost) -> Objects {
 }
 
 /// The whole fleet's workload, to be billed on one platform or another.
-pub fn workload(parts: &Parts, cost: &Cost) -> Workload {
-    let mut workload = work(parts, cost, |_| true);
+pub fn workload(parts: &Parts, cost: &Cost) -> Result<Workload, windlass_cost::Error> {
+    let mut workload = work(parts, cost, |_| true)?;
     workload.webhooks = n(cost.webhooks_per_day) * workload.seconds / n(86_400);
     workload.webhooks = workload.webhooks.ceil();
     workload.objects = objects(cost);
-    workload
+    Ok(workload)
 }
 
 #[cfg(test)]
@@ -242,7 +279,7 @@ mod tests {
             messages_per_second = 1000
             message_size = 1000
         ");
-        let workload = workload(&parts, &fleet.cost);
+        let workload = workload(&parts, &fleet.cost).unwrap();
         let servers: Vec<(String, String)> = workload
             .servers
             .iter()
@@ -269,10 +306,51 @@ mod tests {
             ports = { client = 5222, websocket = 10222, monitor = 9322, cluster = 7222 }
             jetstream = { domain = \"b\" }
         ");
-        let cloud = work(&parts, &fleet.cost, |cluster| cluster.synadia);
+        let cloud = work(&parts, &fleet.cost, |cluster| cluster.synadia).unwrap();
         assert_eq!((cloud.leaf_nodes, cloud.server_count()), (n(1), n(0)));
-        let own = work(&parts, &fleet.cost, |cluster| cluster.own > 0);
+        let own = work(&parts, &fleet.cost, |cluster| cluster.own > 0).unwrap();
         assert_eq!((own.leaf_nodes, own.server_count()), (n(0), n(4)));
         assert!(!parts.has_cloudflare());
+    }
+
+    #[test]
+    fn each_instance_has_a_bill_of_its_own_and_a_leaf_its_hub() {
+        // A month awake, 2,628,000 s, nothing else, at what is free: memory in GiB × s − 90,000 at 0.0000025, disk in GB × s −
+        // 720,000 at 0.00000007, the plan 5, one object within what is free.
+        // lite:       657,000 → 1.4175;     5,256,000 → 0.31752.
+        // basic:      2,628,000 → 6.345;    10,512,000 → 0.68544.
+        // standard-1: 10,512,000 → 26.055;  21,024,000 → 1.42128.
+        // standard-2: 15,768,000 → 39.195;  31,536,000 → 2.15712.
+        for (instance, total) in [
+            ("lite", "6.73502"),
+            ("basic", "12.03044"),
+            ("standard-1", "32.47628"),
+            ("standard-2", "46.35212"),
+        ] {
+            let (fleet, parts) = of(&format!(
+                "
+                [clusters.hub]
+                jetstream = {{ domain = \"hub\" }}
+                [clusters.edge]
+                platform = \"cloudflare\"
+                leaf_of = \"hub\"
+                jetstream = {{ domain = \"edge\" }}
+                regions = {{ weur = {{ min = 1, max = 1 }} }}
+                instance = \"{instance}\"
+                [cost]
+                awake_percent = 100
+                connections = 0
+                messages_per_second = 0
+                idle_cpu_percent = 0
+            "
+            ));
+            assert_eq!(parts.clusters["edge"].leaf_of.as_deref(), Some("hub"));
+            let work = work(&parts, &fleet.cost, |cluster| cluster.at_cloudflare).unwrap();
+            let work = Workload { stored_gb: Decimal::ZERO, ..work };
+            let prices = windlass_cost::PriceList::built_in().unwrap();
+            let terms = windlass_cost::Terms::default();
+            let bill = Platform::Cloudflare.bill(&work, &prices, terms).unwrap();
+            assert_eq!(bill.total().unwrap().exact(), total, "{instance}");
+        }
     }
 }

@@ -28,16 +28,17 @@ pub struct Change {
 }
 
 impl Change {
+    /// Both are rounded before, so that changes that are printed add up to the change that is printed.
     fn of(before: Money, after: Money) -> Result<Self, windlass_cost::Error> {
+        let (before, after) = (before.rounded(), after.rounded());
         let difference = after.minus(before)?;
         let sign = if difference.amount() > Decimal::ZERO { "+" } else { "" };
-        let change = format!("{sign}{}", difference.cents());
-        Ok(Self {
-            before: before.cents(),
-            after: after.cents(),
-            change: if change.ends_with("0.00") && change.len() <= 5 { "0.00".to_owned() } else { change },
-            difference: difference.amount(),
-        })
+        let change = if difference.amount().is_zero() {
+            "0.00".to_owned()
+        } else {
+            format!("{sign}{}", difference.cents())
+        };
+        Ok(Self { before: before.cents(), after: after.cents(), change, difference: difference.amount() })
     }
 
     /// Whether nothing changes.
@@ -50,7 +51,7 @@ impl Change {
 pub(super) type Things = BTreeMap<Address, (String, Value)>;
 
 fn matters(address: &Address) -> bool {
-    matches!(address.kind, Kind::Server | Kind::Cluster | Kind::Receiver)
+    matches!(address.kind, Kind::Server | Kind::Cluster | Kind::Receiver | Kind::Worker | Kind::Container)
 }
 
 /// What is there when the plan is done.
@@ -83,8 +84,11 @@ pub struct PlanCost {
     pub currency: Currency,
     /// The month's total, with what is free on each platform taken off.
     pub monthly: Change,
-    /// What each action changes, at list prices and without fees of plans: what is free is shared by all of them.
+    /// What each action changes of the total, in the order of the plan: `before` is the total when those above it are done. Of
+    /// what a cluster's servers share (a load balancer, messages, streams, what is free), the first to need it has all.
     pub actions: BTreeMap<Address, Change>,
+    /// What cannot be on the platform where it is to be, and so has no price. The totals are without it.
+    pub no_price: Vec<String>,
     /// What is not counted.
     pub not_counted: Vec<String>,
     /// Where the figures come from.
@@ -113,21 +117,32 @@ impl PlanCost {
         let after = after(&before, wanted, plan, wish);
         let total = |things: &Things| estimate(&Parts::of_things(fleet, things), terms);
         let (total_before, total_after) = (total(&before)?, total(&after)?);
-        let alone = |address: &Address, things: &Things| -> Result<Money, windlass_cost::Error> {
-            let mut sum = Money::zero(Currency::Usd);
-            let Some((platform, body)) = things.get(address) else { return Ok(sum) };
-            let list = Terms { list_prices: true };
-            for mut bill in estimate(&Parts::of(address, platform, body), list)?.bills {
-                bill.lines.retain(|line| !line.id.starts_with("plan."));
-                if let Some(amount) = bill.total_in(Currency::Usd, &prices)? {
-                    sum = sum.plus(amount)?;
-                }
-            }
-            Ok(sum)
-        };
         let mut actions = BTreeMap::new();
-        for address in plan.actions.iter().map(|action| &action.address).filter(|address| matters(address)) {
-            let change = Change::of(alone(address, &before)?, alone(address, &after)?)?;
+        let (mut things, mut parts) = (before.clone(), Parts::of_things(fleet, &before));
+        let mut sum = total_before.total;
+        let mattering = plan.actions.iter().map(|action| &action.address).filter(|one| matters(one));
+        let last = mattering.clone().next_back();
+        for address in mattering {
+            let (old, new) = (things.remove(address), after.get(address));
+            let cut =
+                old.as_ref().is_none_or(|(platform, body)| parts.remove_server(address, platform, body));
+            if let Some(new) = new {
+                things.insert(address.clone(), new.clone());
+            }
+            if !cut || things.len() <= 1 {
+                parts = Parts::of_things(fleet, &things);
+            } else if let Some((platform, body)) = new {
+                parts.add(address, platform, body);
+            }
+            // The last has what is left, whatever had no price on the way there.
+            let next = if Some(address) == last {
+                total_after.total
+            } else {
+                let step = estimate(&parts, terms)?;
+                if step.has_no_price() { sum } else { step.total }
+            };
+            let change = Change::of(sum, next)?;
+            sum = next;
             if !change.is_nothing() {
                 actions.insert(address.clone(), change);
             }
@@ -139,6 +154,7 @@ impl PlanCost {
             currency: Currency::Usd,
             monthly: Change::of(total_before.total, total_after.total)?,
             actions,
+            no_price: total_after.no_price(),
             not_counted,
             prices: total_after.provenance(&prices),
         })
@@ -152,6 +168,9 @@ impl PlanCost {
 
     /// The line below the plan.
     pub fn line(&self) -> String {
+        if let Some(why) = self.no_price.first() {
+            return format!("What a month costs has no total: {why}.");
+        }
         if self.prices.prices == 0 && self.monthly.is_nothing() && !self.not_counted.is_empty() {
             return format!("Costs are not counted: {}.", self.not_counted.join("; "));
         }

@@ -67,7 +67,8 @@ impl Client {
     /// When Cloudflare does not say.
     pub async fn worker_use(&self, script: &str, from: &str, to: &str) -> Result<WorkerUse, Error> {
         let variables = json!({ "account": self.account(), "script": script, "from": from, "to": to });
-        Ok(worker_use(&self.graphql("look up the Worker's usage", WORKER, variables).await?))
+        let call = "look up the Worker's usage";
+        worker_use(&self.graphql(call, WORKER, variables).await?).map_err(|cause| unreadable(call, cause))
     }
 
     /// What the containers of an application used between two moments (RFC 3339).
@@ -82,15 +83,17 @@ impl Client {
     ) -> Result<ContainerUse, Error> {
         let variables =
             json!({ "account": self.account(), "application": application, "from": from, "to": to });
-        Ok(container_use(&self.graphql("look up the containers' usage", CONTAINERS, variables).await?))
+        let call = "look up the containers' usage";
+        container_use(&self.graphql(call, CONTAINERS, variables).await?)
+            .map_err(|cause| unreadable(call, cause))
     }
 
     async fn graphql(&self, what: &str, query: &str, variables: Value) -> Result<Value, Error> {
         let body = json!({ "query": query, "variables": variables });
         let call = Call::new(Method::Post, "/graphql", what).json(body).repeatable();
         let (_, bytes) = self.raw(&call).await?;
-        let unreadable = |cause: String| Error::Unreadable { call: what.to_owned(), cause };
-        let answer: Answer = serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))?;
+        let answer: Answer =
+            serde_json::from_slice(&bytes).map_err(|error| unreadable(what, error.to_string()))?;
         match answer.errors.as_deref() {
             None | Some([]) => Ok(answer.data),
             Some([first, ..]) => {
@@ -108,43 +111,90 @@ impl Client {
     }
 }
 
-fn groups<'a>(data: &'a Value, dataset: &str) -> Vec<&'a Value> {
-    let accounts = data["viewer"]["accounts"].as_array().into_iter().flatten();
-    accounts.filter_map(|account| account[dataset].as_array()).flatten().map(|group| &group["sum"]).collect()
+fn unreadable(call: &str, cause: String) -> Error {
+    Error::Unreadable { call: call.to_owned(), cause }
 }
 
-fn worker_use(data: &Value) -> WorkerUse {
-    let groups = groups(data, "workersInvocationsAdaptive");
-    let sum = |key: &str| groups.iter().filter_map(|sum| sum[key].as_u64()).sum();
-    WorkerUse { requests: sum("requests"), errors: sum("errors"), subrequests: sum("subrequests") }
-}
-
-fn container_use(data: &Value) -> ContainerUse {
-    let groups = groups(data, "containersUsageAdaptiveGroups");
-    let sum = |key: &str| groups.iter().filter_map(|sum| sum[key].as_f64()).sum();
-    ContainerUse {
-        cpu_seconds: sum("cpuTimeSec"),
-        memory_byte_seconds: sum("memoryByteSec"),
-        disk_byte_seconds: sum("diskByteSec"),
-        egress_bytes: sum("egressBytes"),
+/// The sums of a dataset. None is an answer: nothing was used. That the dataset is not there at all is none.
+fn groups<'a>(data: &'a Value, dataset: &str) -> Result<Vec<&'a Value>, String> {
+    let accounts = data["viewer"]["accounts"].as_array().filter(|accounts| !accounts.is_empty());
+    let accounts = accounts.ok_or("it has no account")?;
+    let mut sums = Vec::new();
+    for account in accounts {
+        let groups = account[dataset].as_array().ok_or_else(|| format!("it has no {dataset}"))?;
+        sums.extend(groups.iter().map(|group| &group["sum"]));
     }
+    Ok(sums)
+}
+
+fn added<T: std::iter::Sum>(
+    sums: &[&Value],
+    key: &str,
+    number: impl Fn(&Value) -> Option<T>,
+) -> Result<T, String> {
+    let each = |sum: &&Value| number(&sum[key]).ok_or_else(|| format!("{key} is {}, no number", sum[key]));
+    sums.iter().map(each).sum()
+}
+
+fn worker_use(data: &Value) -> Result<WorkerUse, String> {
+    let sums = groups(data, "workersInvocationsAdaptive")?;
+    let sum = |key: &str| added(&sums, key, Value::as_u64);
+    Ok(WorkerUse { requests: sum("requests")?, errors: sum("errors")?, subrequests: sum("subrequests")? })
+}
+
+fn container_use(data: &Value) -> Result<ContainerUse, String> {
+    let sums = groups(data, "containersUsageAdaptiveGroups")?;
+    let sum = |key: &str| added(&sums, key, Value::as_f64);
+    Ok(ContainerUse {
+        cpu_seconds: sum("cpuTimeSec")?,
+        memory_byte_seconds: sum("memoryByteSec")?,
+        disk_byte_seconds: sum("diskByteSec")?,
+        egress_bytes: sum("egressBytes")?,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn account(worker: Value, containers: Value) -> Value {
+        json!({ "viewer": { "accounts": [{
+            "workersInvocationsAdaptive": worker, "containersUsageAdaptiveGroups": containers,
+        }] } })
+    }
+
     #[test]
     fn groups_are_added_up() {
-        let data = json!({ "viewer": { "accounts": [{
-            "workersInvocationsAdaptive": [
-                { "sum": { "requests": 10, "errors": 1, "subrequests": 3 } },
-                { "sum": { "requests": 5, "errors": 0, "subrequests": 0 } },
-            ],
-            "containersUsageAdaptiveGroups": [{ "sum": { "cpuTimeSec": 1.5, "memoryByteSec": 10 } }],
-        }] } });
-        assert_eq!(worker_use(&data), WorkerUse { requests: 15, errors: 1, subrequests: 3 });
-        assert_eq!(container_use(&data).cpu_seconds, 1.5);
-        assert_eq!(worker_use(&Value::Null), WorkerUse::default());
+        let worker = json!([
+            { "sum": { "requests": 10, "errors": 1, "subrequests": 3 } },
+            { "sum": { "requests": 5, "errors": 0, "subrequests": 0 } },
+        ]);
+        let containers = json!([
+            { "sum": { "cpuTimeSec": 1.5, "memoryByteSec": 10, "diskByteSec": 0, "egressBytes": 7 } },
+        ]);
+        let data = account(worker, containers);
+        assert_eq!(worker_use(&data).unwrap(), WorkerUse { requests: 15, errors: 1, subrequests: 3 });
+        assert_eq!(container_use(&data).unwrap().cpu_seconds, 1.5);
+        // No group at all: nothing was used.
+        let data = account(json!([]), json!([]));
+        assert_eq!(worker_use(&data).unwrap(), WorkerUse::default());
+        assert_eq!(container_use(&data).unwrap(), ContainerUse::default());
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_nothing() {
+        for data in
+            [Value::Null, json!({}), json!({ "viewer": { "accounts": [] } }), account(json!(null), json!({}))]
+        {
+            assert!(worker_use(&data).is_err() && container_use(&data).is_err(), "{data}");
+        }
+        let one = |sum: Value| json!([{ "sum": sum }]);
+        let data = account(
+            one(json!({ "requests": "many", "errors": 0, "subrequests": 0 })),
+            one(json!({ "cpuTimeSec": 1, "memoryByteSec": null, "diskByteSec": 1, "egressBytes": 1 })),
+        );
+        assert_eq!(worker_use(&data).unwrap_err(), "requests is \"many\", no number");
+        assert_eq!(container_use(&data).unwrap_err(), "memoryByteSec is null, no number");
+        assert!(container_use(&account(json!([]), one(json!({ "cpuTimeSec": 1 })))).is_err());
     }
 }

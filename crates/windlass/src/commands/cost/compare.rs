@@ -9,10 +9,11 @@ use clap::ValueEnum;
 use serde_json::json;
 use windlass_cost::bill::{Category, Provenance, Terms};
 use windlass_cost::curve::{Axis, Curves};
+use windlass_cost::hub::Hub;
 use windlass_cost::platform::NEVER_COUNTED;
 use windlass_cost::{Bill, Currency, Decimal, Money, Platform, PriceList, Workload, svg, terminal};
 
-use super::sheet::{Sheet, columns};
+use super::sheet::{Sheet, columns, read};
 use super::storage::bill;
 use super::{ListArgs, Subject, UsageArgs, provenance, warn_of_age};
 use crate::context::Context;
@@ -124,6 +125,17 @@ impl Case {
     }
 }
 
+impl Case {
+    fn hub(&self) -> Result<Option<Hub>, Failure> {
+        Ok(Hub::of(&self.workload, &self.prices, self.terms)?)
+    }
+
+    fn hub_sentence(&self, bills: &[Bill]) -> Result<Option<String>, Failure> {
+        let Some(hub) = self.hub()? else { return Ok(None) };
+        Ok(hub.sentence(bills, &self.prices)?)
+    }
+}
+
 /// Runs the command.
 pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
     let case = Case::of(&args, context).await?;
@@ -158,7 +170,7 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     let text = if context.format.is_table() {
-        sheet(&bills, prices)?.print(context.format)
+        sheet(&case, &bills, &provenance)?.print(context.format)
     } else {
         let chart = args.chart.filter(|_| args.output.is_none()).map(Axis::from);
         text(&case, &bills, &curves, chart, &provenance)?
@@ -222,13 +234,14 @@ fn text(
         let rate = prices.rate(bill.currency, Currency::Usd)?;
         let _ = writeln!(
             out,
-            "\n{} bills {}: 1 {} = {} {} on {}.",
+            "\n{} bills {}: 1 {} = {} {} ({}, {}).",
             bill.platform.name(),
             bill.total()?,
             bill.currency,
             rate.value.normalize(),
             rate.to,
-            rate.origin.read
+            rate.origin.day(),
+            if rate.origin.confirmed { "confirmed" } else { "not confirmed" }
         );
     }
     if let Some(curve) = curves.iter().find(|curve| Some(curve.axis) == chart) {
@@ -241,6 +254,9 @@ fn text(
         for sentence in curve.sentences() {
             let _ = writeln!(out, "  {sentence}");
         }
+    }
+    if let Some(sentence) = case.hub_sentence(bills)? {
+        let _ = writeln!(out, "\n{}\n  {sentence}", paint(CYAN, "The hub"));
     }
     let _ = writeln!(out, "\n{}", paint(CYAN, "Not counted"));
     for bill in bills {
@@ -282,23 +298,35 @@ fn mark_cheapest(table: &str) -> String {
     table.lines().map(line).collect()
 }
 
-fn sheet(bills: &[Bill], prices: &PriceList) -> Result<Sheet, Failure> {
-    let mut sheet = Sheet::new(&["platform", "line", "what", "usage", "arithmetic", "amount", "USD"], 2);
+fn sheet(case: &Case, bills: &[Bill], provenance: &Provenance) -> Result<Sheet, Failure> {
+    let prices = &case.prices;
+    let headings =
+        ["platform", "line", "what", "usage", "arithmetic", "price read", "confirmed", "amount", "USD"];
+    let mut sheet = Sheet::new(&headings, 2);
     for (bill, total) in ranked(bills, prices)? {
         let name = bill.platform.name().to_owned();
         for line in &bill.lines {
             let usd = prices.convert(line.amount, Currency::Usd)?.cents();
             let amount = line.amount.to_string();
-            let cells =
-                [line.id.clone(), line.what.clone(), line.basis.clone(), line.arithmetic(), amount, usd];
-            sheet.row([name.clone()].into_iter().chain(cells));
+            let [read, confirmed] = read(&line.origin);
+            let cells = [line.id.clone(), line.what.clone(), line.basis.clone(), line.arithmetic()];
+            sheet.row([name.clone()].into_iter().chain(cells).chain([read, confirmed, amount, usd]));
         }
         let (sum, usd) = match total {
             Some(total) => (bill.total()?.to_string(), Money::new(total, Currency::Usd).cents()),
             None => (bill.impossible.clone().unwrap_or_default(), String::new()),
         };
-        sheet.row([name, "total".into(), String::new(), String::new(), String::new(), sum, usd]);
+        let empty = [const { String::new() }; 5];
+        sheet.row([name.clone(), "total".into()].into_iter().chain(empty).chain([sum, usd]));
+        for what in &bill.not_counted {
+            sheet.say([name.clone(), "not counted".into(), what.clone()]);
+        }
     }
+    if let Some(sentence) = case.hub_sentence(bills)? {
+        sheet.say([Platform::Cloudflare.name().into(), "hub".into(), sentence]);
+    }
+    sheet.say([String::new(), "not counted".into(), NEVER_COUNTED.into()]);
+    sheet.say([String::new(), "prices".into(), provenance.sentence()]);
     Ok(sheet)
 }
 
@@ -329,6 +357,18 @@ fn json(
             })
         })
         .collect();
+    let hub = match (case.hub()?, bills.iter().find(|bill| bill.platform == Platform::Cloudflare)) {
+        (Some(hub), Some(bill)) => match bill.total_in(Currency::Usd, &case.prices)? {
+            Some(cloudflare) => Some(json!({
+                "platform": hub.bill.platform.id(),
+                "total_usd": hub.usd.cents(),
+                "with_cloudflare_usd": hub.with(cloudflare)?.cents(),
+                "sentence": hub.sentence(bills, &case.prices)?,
+            })),
+            None => None,
+        },
+        _ => None,
+    };
     Ok(json!({
         "name": case.name,
         "workload": case.workload.describe(),
@@ -336,6 +376,7 @@ fn json(
         "cheapest": cheapest,
         "platforms": platforms,
         "break_even": curves,
+        "hub": hub,
         "not_counted": NEVER_COUNTED,
         "prices": provenance,
     }))

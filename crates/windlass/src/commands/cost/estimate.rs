@@ -6,10 +6,12 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 use windlass_cost::bill::Provenance;
+use windlass_cost::money::counted;
 use windlass_cost::platform::NEVER_COUNTED;
-use windlass_cost::{Bill, Currency};
+use windlass_cost::workload::n;
+use windlass_cost::{Bill, Currency, Money};
 
-use super::sheet::{Sheet, columns};
+use super::sheet::{Sheet, columns, read};
 use super::storage::bill;
 use super::{ListArgs, MeasureArgs, Subject, measure, meter, provenance, warn_of_age};
 use crate::context::Context;
@@ -24,7 +26,12 @@ Say what this fleet costs in a month: each cluster where the file puts it, from 
 file's environments; with --environment NAME for that one alone.
 
 With --measured, what the servers that run here did over a window takes the place of what is assumed of your own machines: \
-connections, messages, bytes and the time awake. Of an edge it is what Cloudflare itself has counted over the last day.";
+connections, messages, bytes and the time awake. Of an edge it is what Cloudflare itself has counted over the last day: requests of \
+the Worker, and processor, memory, disk and egress of containers. What it does not count (Durable Objects, KV, R2, the Worker's \
+processor) stays as it is assumed, and says so.
+
+Where a part of the fleet cannot be on its platform, there is no total. The exit code is 1 when --measured finds nothing that runs, and \
+3 when the file or the prices cannot be read.";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -53,6 +60,11 @@ struct One {
 }
 
 impl One {
+    /// Nothing where a part has no price.
+    fn total(&self) -> Option<Money> {
+        (!self.estimate.has_no_price()).then_some(self.estimate.total)
+    }
+
     fn name(&self) -> String {
         let fleet = self.subject.fleet.name();
         match &self.environment {
@@ -101,8 +113,10 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
         }))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let text =
-        if context.format.is_table() { sheet(&all)?.print(context.format) } else { text(&all, &provenance)? };
+    let text = match context.format.is_table() {
+        true => sheet(&all, &provenance)?.print(context.format),
+        false => text(&all, &provenance)?,
+    };
     write!(output::out(), "{text}")?;
     warn_of_age(&provenance, context);
     Ok(ExitCode::SUCCESS)
@@ -114,13 +128,14 @@ fn json(one: &One) -> Result<Value, Failure> {
         let mut object = bill(each)?;
         object["platform"] = each.platform.id().into();
         let usd = each.total_in(Currency::Usd, &one.subject.prices)?;
-        object["total_usd"] = usd.map(windlass_cost::Money::cents).into();
+        object["total_usd"] = usd.map(Money::cents).into();
         bills.push(object);
     }
     Ok(json!({
         "environment": one.environment,
-        "total": one.estimate.total.cents(),
-        "total_exact": one.estimate.total.exact(),
+        "total": one.total().map(Money::cents),
+        "total_exact": one.total().map(Money::exact),
+        "no_price": one.estimate.no_price(),
         "list_prices": one.subject.terms.list_prices,
         "bills": bills,
         "not_counted": one.estimate.left_out(),
@@ -138,12 +153,11 @@ fn text(all: &[One], provenance: &Provenance) -> Result<String, Failure> {
                 paint(
                     DIM,
                     format!(
-                        "measured over {} s on {} servers: {} clients, {} messages in, {} out, awake {} %; a window stands \
-                         for the month",
+                        "measured over {} s on {}: {}, {} in, {} out, awake {} %; a window stands for the month",
                         measured.seconds.round_dp(1),
-                        measured.servers,
-                        measured.connections,
-                        measured.in_messages,
+                        counted(n(measured.servers), "server"),
+                        counted(n(measured.connections), "client"),
+                        counted(n(measured.in_messages), "message"),
                         measured.out_messages,
                         measured.awake_percent.round_dp(0)
                     )
@@ -163,7 +177,11 @@ fn text(all: &[One], provenance: &Provenance) -> Result<String, Failure> {
             rows.push(vec!["  together".to_owned(), String::new(), bill.total()?.to_string()]);
             out.push_str(&columns(&rows, 2));
         }
-        let _ = writeln!(out, "\n  {}", paint(BOLD, format!("{} a month", one.estimate.total)));
+        let total = match one.total() {
+            Some(total) => format!("{total} a month"),
+            None => format!("No total: {}", one.estimate.no_price().join("; ")),
+        };
+        let _ = writeln!(out, "\n  {}", paint(BOLD, total));
         for what in one.estimate.left_out() {
             let _ = writeln!(out, "  not counted: {what}");
         }
@@ -173,14 +191,26 @@ fn text(all: &[One], provenance: &Provenance) -> Result<String, Failure> {
     Ok(out)
 }
 
-fn sheet(all: &[One]) -> Result<Sheet, Failure> {
-    let headings = ["environment", "platform", "line", "what", "usage", "arithmetic", "amount", "USD"];
+fn sheet(all: &[One], provenance: &Provenance) -> Result<Sheet, Failure> {
+    let headings = [
+        "environment",
+        "platform",
+        "line",
+        "what",
+        "usage",
+        "arithmetic",
+        "price read",
+        "confirmed",
+        "amount",
+        "USD",
+    ];
     let mut sheet = Sheet::new(&headings, 2);
     for one in all {
         let environment = one.environment.clone().unwrap_or_default();
         for bill in &one.estimate.bills {
             for line in &bill.lines {
                 let usd = one.subject.prices.convert(line.amount, Currency::Usd)?;
+                let [read, confirmed] = read(&line.origin);
                 sheet.row([
                     environment.clone(),
                     bill.platform.name().to_owned(),
@@ -188,15 +218,25 @@ fn sheet(all: &[One]) -> Result<Sheet, Failure> {
                     line.what.clone(),
                     line.basis.clone(),
                     line.arithmetic(),
+                    read,
+                    confirmed,
                     line.amount.to_string(),
                     usd.cents(),
                 ]);
             }
         }
-        let mut total = vec![environment, String::new(), "total".into()];
-        total.extend([const { String::new() }; 4]);
-        total.push(one.estimate.total.cents());
+        let mut total = vec![environment.clone(), String::new(), "total".into()];
+        total.extend([const { String::new() }; 6]);
+        total.push(one.total().map(Money::cents).unwrap_or_default());
         sheet.row(total);
+        for why in one.estimate.no_price() {
+            sheet.say([environment.clone(), String::new(), "no total".into(), why]);
+        }
+        for what in one.estimate.left_out() {
+            sheet.say([environment.clone(), String::new(), "not counted".into(), what]);
+        }
     }
+    sheet.say([String::new(), String::new(), "not counted".into(), NEVER_COUNTED.into()]);
+    sheet.say([String::new(), String::new(), "prices".into(), provenance.sentence()]);
     Ok(sheet)
 }

@@ -5,10 +5,11 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use serde_json::json;
-use windlass_cost::bill::{Terms, plural};
+use windlass_cost::bill::{Terms, one, units};
 use windlass_cost::money::quantity;
 use windlass_cost::{Bill, Line, Platform};
 
+use super::sheet::{Sheet, read};
 use super::{ListArgs, Subject, UsageArgs, provenance, warn_of_age};
 use crate::context::Context;
 use crate::failure::{Error, Failure};
@@ -58,6 +59,43 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, Failure> {
         bills.iter().flat_map(|bill| bill.lines.iter().map(move |line| (bill, line))).collect();
     let chosen = choose(&args.line, &lines).ok_or_else(|| unknown(&args.line, &lines))?;
     let provenance = provenance(&bills, &prices);
+    if context.format.is_table() {
+        let headings = [
+            "platform",
+            "line",
+            "what",
+            "usage",
+            "basis",
+            "free",
+            "arithmetic",
+            "price read",
+            "confirmed",
+            "source",
+            "note",
+            "amount",
+        ];
+        let mut sheet = Sheet::new(&headings, 1);
+        for (bill, line) in chosen {
+            let [read, confirmed] = read(&line.origin);
+            sheet.row([
+                bill.platform.name().to_owned(),
+                line.price.clone(),
+                line.what.clone(),
+                units(line.usage, &line.unit),
+                line.basis.clone(),
+                quantity(line.free),
+                line.arithmetic(),
+                read,
+                confirmed,
+                line.origin.source.clone(),
+                line.origin.note.clone().unwrap_or_default(),
+                line.amount.to_string(),
+            ]);
+        }
+        write!(output::out(), "{}", sheet.print(context.format))?;
+        warn_of_age(&provenance, context);
+        return Ok(ExitCode::SUCCESS);
+    }
     if context.json() {
         let chosen: Vec<_> = chosen
             .iter()
@@ -91,6 +129,7 @@ fn unknown(asked: &str, lines: &[(&Bill, &Line)]) -> Failure {
     known.sort_unstable();
     known.dedup();
     let alike: Vec<String> = known.iter().filter(|price| price.contains(asked)).cloned().collect();
+    let several = alike.len() > 1 && !asked.is_empty();
     if alike.len() > 1 {
         known = alike;
     } else if known.len() > NEAREST {
@@ -100,27 +139,26 @@ fn unknown(asked: &str, lines: &[(&Bill, &Line)]) -> Failure {
         });
         known.truncate(NEAREST);
     }
-    Error::UnknownLine { asked: asked.to_owned(), known }.into()
+    Error::UnknownLine { several, asked: asked.to_owned(), known }.into()
 }
 
 fn explain(out: &mut String, bill: &Bill, line: &Line) -> std::fmt::Result {
     let currency = line.amount.currency();
     writeln!(out, "{}  {}", paint(BOLD, &line.what), paint(DIM, &line.price))?;
     writeln!(out, "  on the bill of {}: {}\n", bill.platform.name(), line.amount)?;
-    writeln!(out, "  usage      {} {}", quantity(line.usage), plural(&line.unit))?;
+    writeln!(out, "  usage      {}", units(line.usage, &line.unit))?;
     writeln!(out, "             {}", line.basis)?;
     writeln!(out, "  free       {}", quantity(line.free))?;
     for part in &line.parts {
         let per = if line.per == windlass_cost::Decimal::ONE {
-            format!("a {}", line.unit)
+            one(&line.unit)
         } else {
-            format!("for {} {}", quantity(line.per), plural(&line.unit))
+            format!("for {}", units(line.per, &line.unit))
         };
         writeln!(
             out,
-            "  charged    {} {} at {} {currency} {per} = {} {currency}",
-            quantity(part.units),
-            plural(&line.unit),
+            "  charged    {} at {} {currency} {per} = {} {currency}",
+            units(part.units, &line.unit),
             part.price.exact(),
             part.amount.exact()
         )?;
@@ -128,7 +166,11 @@ fn explain(out: &mut String, bill: &Bill, line: &Line) -> std::fmt::Result {
     writeln!(out, "  amount     {} {currency}, printed as {}", line.amount.exact(), line.amount.cents())?;
     let confirmed =
         if line.origin.confirmed { "confirmed by the vendor's own text" } else { "not confirmed" };
-    writeln!(out, "\n  price      read {}, {confirmed}", line.origin.read)?;
+    let read = match line.origin.dated {
+        true => format!("read {}", line.origin.read),
+        false => format!("not dated, counted as of {}", line.origin.read),
+    };
+    writeln!(out, "\n  price      {read}, {confirmed}")?;
     writeln!(out, "             {}", line.origin.source)?;
     if let Some(note) = &line.origin.note {
         writeln!(out, "             {note}")?;

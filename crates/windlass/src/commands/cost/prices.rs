@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use serde_json::json;
-use windlass_cost::bill::{Provenance, plural};
+use windlass_cost::bill::{Provenance, one, units};
 use windlass_cost::money::quantity;
 use windlass_cost::prices::{Origin, Price};
 
@@ -77,23 +77,24 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The table with its sources numbered and listed below it, because they have no room on a line.
+/// The table with its sources and notes numbered and listed below it, because they have no room on a line.
 fn sourced(headings: &[&str], rows: &[Vec<String>], sentence: &str) -> String {
-    let mut sources: Vec<&str> = Vec::new();
+    let mut sources: Vec<(&str, &str)> = Vec::new();
     let mut short = vec![headings[..7].iter().map(ToString::to_string).collect::<Vec<_>>()];
     for row in rows {
-        let source = row[6].as_str();
+        let source = (row[6].as_str(), row[7].as_str());
         let at = sources.iter().position(|known| *known == source).unwrap_or_else(|| {
             sources.push(source);
             sources.len() - 1
         });
         let mut cells = row[..6].to_vec();
-        cells.push(if source.is_empty() { String::new() } else { format!("[{}]", at + 1) });
+        cells.push(if source == ("", "") { String::new() } else { format!("[{}]", at + 1) });
         short.push(cells);
     }
     let mut text = format!("{}\n", columns(&short, 7));
-    for (at, source) in sources.iter().enumerate().filter(|(_, source)| !source.is_empty()) {
-        text.push_str(&format!("  [{}] {source}\n", at + 1));
+    for (at, (source, note)) in sources.iter().enumerate().filter(|(_, source)| **source != ("", "")) {
+        let both = [*source, *note].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>();
+        text.push_str(&format!("  [{}] {}\n", at + 1, both.join("\n      ")));
     }
     format!("{text}\n{sentence}\n")
 }
@@ -115,8 +116,8 @@ fn row(
         id.to_owned(),
         price,
         free,
-        origin.read.to_string(),
-        origin.age(today).to_string(),
+        origin.day(),
+        if origin.dated { origin.age(today).to_string() } else { String::new() },
         confirmed.to_owned(),
         origin.source.clone(),
         origin.note.clone().unwrap_or_default(),
@@ -126,9 +127,9 @@ fn row(
 /// `0.30 USD for 1,000,000 requests`, with each tier.
 fn figure(price: &Price) -> String {
     let per = if price.per == windlass_cost::Decimal::ONE {
-        format!("a {}", price.unit)
+        one(&price.unit)
     } else {
-        format!("for {} {}", quantity(price.per), plural(&price.unit))
+        format!("for {}", units(price.per, &price.unit))
     };
     let tiers = price.tiers.iter().map(|tier| {
         let from = if tier.from.is_zero() { String::new() } else { format!(" from {}", quantity(tier.from)) };

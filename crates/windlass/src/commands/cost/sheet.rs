@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use windlass_cost::prices::Origin;
+
 use crate::context::Format;
 
 /// Rows under headings.
@@ -21,6 +23,13 @@ impl Sheet {
     /// One more row.
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         self.rows.push(cells.into_iter().collect());
+    }
+
+    /// One more row of fewer cells: what is said of the table.
+    pub fn say(&mut self, cells: impl IntoIterator<Item = String>) {
+        let mut row: Vec<String> = cells.into_iter().collect();
+        row.resize(self.headings.len(), String::new());
+        self.rows.push(row);
     }
 
     /// As text of a format; what is no table is Markdown.
@@ -56,6 +65,11 @@ impl Sheet {
         }
         Ok(())
     }
+}
+
+/// When a price was read and whether it is confirmed, for two cells.
+pub fn read(origin: &Origin) -> [String; 2] {
+    [origin.day(), if origin.confirmed { "yes" } else { "no" }.to_owned()]
 }
 
 /// Rows of equal columns, of which those from `right` on are set to the right; two spaces apart.

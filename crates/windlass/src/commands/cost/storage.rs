@@ -10,7 +10,7 @@ use windlass_cost::storage::Comparison;
 use windlass_cost::workload::Objects;
 use windlass_cost::{Bill, Decimal};
 
-use super::sheet::{Sheet, columns};
+use super::sheet::{Sheet, columns, read};
 use super::{ListArgs, provenance, warn_of_age};
 use crate::context::Context;
 use crate::failure::Failure;
@@ -75,18 +75,21 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     }
     let names = ["R2", "S3"];
     let text = if context.format.is_table() {
-        let mut sheet = Sheet::new(&["store", "line", "arithmetic", "amount"], 1);
+        let mut sheet = Sheet::new(&["store", "line", "arithmetic", "price read", "confirmed", "amount"], 1);
         for (name, bill) in names.iter().zip(&bills) {
             for line in &bill.lines {
-                sheet.row([
-                    (*name).to_owned(),
-                    line.what.clone(),
-                    line.arithmetic(),
-                    line.amount.to_string(),
-                ]);
+                let [read, confirmed] = read(&line.origin);
+                let (what, amount) = (line.what.clone(), line.amount.to_string());
+                sheet.row([(*name).to_owned(), what, line.arithmetic(), read, confirmed, amount]);
             }
-            sheet.row([(*name).to_owned(), "total".into(), String::new(), bill.total()?.to_string()]);
+            let empty = [const { String::new() }; 3];
+            let total = [bill.total()?.to_string()];
+            sheet.row([(*name).to_owned(), "total".into()].into_iter().chain(empty).chain(total));
+            for what in &bill.not_counted {
+                sheet.say([(*name).to_owned(), "not counted".into(), what.clone()]);
+            }
         }
+        sheet.say([String::new(), "prices".into(), provenance.sentence()]);
         sheet.print(context.format)
     } else {
         let mut text = String::new();
