@@ -385,7 +385,7 @@ async fn as_a_process() {
     child.wait().unwrap();
     for (end, code) in [(Signal::TERM, 0), (Signal::INT, 130)] {
         let (child, line) = start(&["--hide-keys", "--admin", "127.0.0.1:0"]);
-        assert_eq!(names(&line), ["account_id", "admin_url", "api_url", "r2", "worker_url"]);
+        assert_eq!(names(&line), ["account_id", "admin_url", "api_url", "r2", "registry", "worker_url"]);
         assert_eq!(line["account_id"], first["account_id"]);
         assert!(!line.to_string().contains(token), "the token is shown");
         let url = format!(
