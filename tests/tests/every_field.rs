@@ -325,8 +325,8 @@ const COSTS: &[(&str, bool, &str, &str)] = &[
     // Droplets: 12 with 2 GiB, 6 with 1 GiB.
     ("cost.machine.vcpus", false, "machines = \"digital-ocean\"\nmachine = { vcpus = 1 }", "36"),
     ("cost.machine.memory", false, "machines = \"digital-ocean\"\nmachine = { vcpus = 1, memory = \"1GiB\" }", "18"),
-    // Fargate: 3 × 730 h × (0.04048 + 2 × 0.004445 + 10 GB × 0.000111 + 0.005), and a balancer for 16.425.
-    ("cost.machine.disk", false, "machines = \"aws-fargate\"\nmachine = { vcpus = 1, memory = \"2GiB\", disk = \"30GB\" }", "137.9262"),
+    // Fargate: 3 × 730 h × (0.04048 + 2 × 0.004445 + 8.52516352 GB above 20 GiB × 0.000111 + 0.005), and a balancer for 16.425.
+    ("cost.machine.disk", false, "machines = \"aws-fargate\"\nmachine = { vcpus = 1, memory = \"2GiB\", disk = \"30GB\" }", "137.5676820000768"),
     // 90 GiB on Droplets of 75: 15 × 0.10.
     ("cost.stored", false, "machines = \"digital-ocean\"\nmachine = { vcpus = 1, memory = \"1GiB\" }\nstored = \"30GiB\"", "19.5"),
     ("cost.prices", false, "machines = \"own\"\nprices = \"own.toml\"", "88.14"),

@@ -308,7 +308,11 @@ fn the_small_deployment_costs_what_is_said_under_these_assumptions() {
     let lite = with(small.clone().awake(n(100)), |w| w.servers[0].size = Size::of_instance("lite").unwrap());
     assert!(cloudflare.contains(&dollars(Platform::Cloudflare, &lite)));
     assert!(aws.contains(&dollars(Platform::AwsFargate, &lite)));
-    assert_eq!(cents(Platform::AwsEc2, &lite), "24.95");
+    let of = |platform| cents(platform, &lite);
+    assert_eq!(
+        [Platform::Cloudflare, Platform::AwsFargate, Platform::AwsEc2].map(of),
+        ["6.81", "30.26", "24.95"]
+    );
     assert!(!aws.contains(&dollars(Platform::AwsEc2, &lite)));
 }
 

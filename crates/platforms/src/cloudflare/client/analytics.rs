@@ -157,7 +157,7 @@ fn container_use(data: &Value) -> Result<ContainerUse, String> {
 mod tests {
     use super::*;
 
-    fn account(worker: Value, containers: Value) -> Value {
+    fn account(worker: &Value, containers: &Value) -> Value {
         json!({ "viewer": { "accounts": [{
             "workersInvocationsAdaptive": worker, "containersUsageAdaptiveGroups": containers,
         }] } })
@@ -172,29 +172,32 @@ mod tests {
         let containers = json!([
             { "sum": { "cpuTimeSec": 1.5, "memoryByteSec": 10, "diskByteSec": 0, "egressBytes": 7 } },
         ]);
-        let data = account(worker, containers);
+        let data = account(&worker, &containers);
         assert_eq!(worker_use(&data).unwrap(), WorkerUse { requests: 15, errors: 1, subrequests: 3 });
         assert_eq!(container_use(&data).unwrap().cpu_seconds, 1.5);
         // No group at all: nothing was used.
-        let data = account(json!([]), json!([]));
+        let data = account(&json!([]), &json!([]));
         assert_eq!(worker_use(&data).unwrap(), WorkerUse::default());
         assert_eq!(container_use(&data).unwrap(), ContainerUse::default());
     }
 
     #[test]
     fn what_cannot_be_read_is_not_nothing() {
-        for data in
-            [Value::Null, json!({}), json!({ "viewer": { "accounts": [] } }), account(json!(null), json!({}))]
-        {
+        for data in [
+            Value::Null,
+            json!({}),
+            json!({ "viewer": { "accounts": [] } }),
+            account(&json!(null), &json!({})),
+        ] {
             assert!(worker_use(&data).is_err() && container_use(&data).is_err(), "{data}");
         }
         let one = |sum: Value| json!([{ "sum": sum }]);
         let data = account(
-            one(json!({ "requests": "many", "errors": 0, "subrequests": 0 })),
-            one(json!({ "cpuTimeSec": 1, "memoryByteSec": null, "diskByteSec": 1, "egressBytes": 1 })),
+            &one(json!({ "requests": "many", "errors": 0, "subrequests": 0 })),
+            &one(json!({ "cpuTimeSec": 1, "memoryByteSec": null, "diskByteSec": 1, "egressBytes": 1 })),
         );
         assert_eq!(worker_use(&data).unwrap_err(), "requests is \"many\", no number");
         assert_eq!(container_use(&data).unwrap_err(), "memoryByteSec is null, no number");
-        assert!(container_use(&account(json!([]), one(json!({ "cpuTimeSec": 1 })))).is_err());
+        assert!(container_use(&account(&json!([]), &one(json!({ "cpuTimeSec": 1 })))).is_err());
     }
 }
