@@ -89,6 +89,11 @@ pub async fn get(url: &str) -> (u16, String) {
     (response.status().as_u16(), response.text().await.expect("a whole answer"))
 }
 
+/// Gets a URL of something that may not be there right now: the status, or `None` where nobody answered.
+pub async fn status(url: &str) -> Option<u16> {
+    Some(http_client().get(url).send().await.ok()?.status().as_u16())
+}
+
 /// GitHub's side: signs and posts. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Github {

@@ -24,7 +24,7 @@ pub mod vectors;
 mod whole;
 
 pub use asked::{claims, eventually};
-pub use delivery::{Answer, Delivery, Github, get, http_client};
+pub use delivery::{Answer, Delivery, Github, get, http_client, status};
 pub use examples::{assert_as_given, examples, large};
 pub use fleet::{Builder, Fleet, Message, signal};
 pub use load::{Load, Taken, assert_kept};
